@@ -1,0 +1,1 @@
+"""The ONNX front end; nothing outside this package imports ``onnx``."""
