@@ -1,0 +1,184 @@
+"""All that a rule may look at: graph, structure, signals and the ledger, each computed once and only when asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from initcheck.graph import WEIGHTED, Graph, Node, Op, Parameter
+from initcheck.rule import Need
+from initcheck.structure import Structure, find_structure
+
+if TYPE_CHECKING:
+    from initcheck.report import LayerRow, Summary
+    from initcheck.signal.forward import Contribution, Forward, Quantity, Segment
+    from initcheck.signal.signal import Signal
+    from initcheck.trained import TrainedEvidence
+
+__all__ = ["Analysis", "Layer", "Optimizer"]
+
+
+class Optimizer(StrEnum):
+    """The trainer that bounds assume."""
+
+    SGD = "sgd"
+    ADAM = "adam"
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A weighted layer as rules see it.
+
+    Attributes:
+        node: Its node.
+        path: Module path.
+        kind: What people call it.
+        weight: Its weight; None when the weight is computed or the operation is opaque.
+        bias: Its bias, if any.
+        fan_in: Products that one output sums; 0 if unknown.
+        fan_out: Outputs that one input feeds; 0 if unknown.
+        head: Whether no weighted layer comes after it.
+        on_branch: Name of the residual addition whose branch it lies on, empty on the main path.
+        understood: False for an opaque operation that owns a weight.
+        activation: Node of the nonlinearity that reads its output directly, None if none does.
+    """
+
+    node: Node
+    path: str
+    kind: str
+    weight: Parameter | None
+    bias: Parameter | None
+    fan_in: int
+    fan_out: int
+    head: bool
+    on_branch: str
+    understood: bool
+    activation: Node | None
+
+
+class Analysis:
+    """What initcheck works out about one graph.
+
+    Args:
+        graph: The lowered model.
+        optimizer: Trainer whose bounds apply.
+        assume_init: Scheme to judge the architecture by instead of its own weights, empty for its own.
+    """
+
+    def __init__(self, graph: Graph, *, optimizer: Optimizer = Optimizer.SGD, assume_init: str = "") -> None:
+        if assume_init:
+            from initcheck.assume import with_scheme
+
+            graph = with_scheme(graph, assume_init)
+        self.graph = graph
+        self.optimizer = optimizer
+        self.assume_init = assume_init
+
+    @cached_property
+    def structure(self) -> Structure:
+        """Residual additions, branches, heads."""
+        return find_structure(self.graph)
+
+    @cached_property
+    def forward(self) -> Forward:
+        """Mean-field fold (the expectation the paper speaks of): FM1 rules read it."""
+        from initcheck.signal.forward import propagate
+
+        return propagate(self.graph, self.structure, typical=False)
+
+    @cached_property
+    def typical(self) -> Forward:
+        """Typical-path fold (the mean of ln M, what a user measures): lengths to show and FM2 rules read it."""
+        from initcheck.signal.forward import propagate
+
+        return propagate(self.graph, self.structure, typical=True)
+
+    @cached_property
+    def trained(self) -> TrainedEvidence | None:
+        """Evidence that weights are trained, None when they look initial or a scheme is assumed."""
+        from initcheck.trained import find_trained
+
+        return None if self.assume_init else find_trained(self)
+
+    def missing_needs(self) -> Mapping[Need, str]:
+        """Needs that cannot be met for this model, with the reason to tell the user."""
+        if self.trained is not None:
+            return {Need.INITIALIZATION: f"{self.trained.reason}; --assume-init judges the architecture alone"}
+        return {}
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """Every weighted layer in the order of the graph, opaque operations with a weight of two or more axes included."""
+        return tuple(layer for node in self.graph.nodes if (layer := self._layer(node)) is not None)
+
+    @cached_property
+    def segments(self) -> tuple[Segment, ...]:
+        """Stretches between normalisations on the way to the main output, from the mean-field fold."""
+        return self.forward.segments
+
+    def explain(self, segment: int, quantity: Quantity) -> tuple[Contribution, ...]:
+        """Contributions of a segment to one quantity, in order of the graph."""
+        return tuple(c for c in self.forward.ledger if c.segment == segment and c.quantity is quantity)
+
+    def signal_into(self, node: Node) -> Signal | None:
+        """Mean-field signal of a node's first input, None when unknown or not an activation."""
+        return self.forward.signals.get(node.inputs[0]) if node.inputs else None
+
+    def signal_out_of(self, node: Node) -> Signal | None:
+        """Mean-field signal of a node's first output, None when unknown."""
+        return self.forward.signals.get(node.outputs[0]) if node.outputs else None
+
+    @property
+    def weighted_layers(self) -> int:
+        """Number of weighted layers."""
+        return len(self.layers)
+
+    @property
+    def analysed_layers(self) -> int:
+        """Number of weighted layers whose operation was understood and whose output signal is known."""
+        return sum(layer.understood and self.signal_out_of(layer.node) is not None for layer in self.layers)
+
+    def layer_rows(self) -> tuple[LayerRow, ...]:
+        """The layer table."""
+        from initcheck.table import layer_rows
+
+        return layer_rows(self)
+
+    def summary(self) -> Summary:
+        """The numbers of the model in one line."""
+        from initcheck.table import summary
+
+        return summary(self)
+
+    def _layer(self, node: Node) -> Layer | None:
+        opaque_weight = None
+        if node.op is Op.OPAQUE:
+            weights = [self.graph.parameters[name] for name in node.inputs if name in self.graph.parameters]
+            opaque_weight = next((weight for weight in weights if len(weight.shape) >= 2), None)
+            if opaque_weight is None:
+                return None
+        elif node.op not in WEIGHTED or self.graph.weight(node) is None:
+            return None
+        readers = self.structure.consumers.get(node.outputs[0], ()) if node.outputs else ()
+        return Layer(
+            node=node,
+            path=node.path or node.name,
+            kind=node.kind or node.op.value,
+            weight=self.graph.weight(node) if node.op is not Op.OPAQUE else opaque_weight,
+            bias=self.graph.bias(node),
+            fan_in=int(node.attributes.get("fan_in", 0)),
+            fan_out=int(node.attributes.get("fan_out", 0)),
+            head=node.name in self.structure.heads,
+            on_branch=self.structure.on_branch.get(node.name, ""),
+            understood=node.op is not Op.OPAQUE,
+            activation=next((reader for reader in readers if reader.op is Op.ELEMENTWISE), None),
+        )
+
+
+def decades(ratio: float) -> float:
+    """log10 of a ratio, minus infinity for zero."""
+    return math.log10(ratio) if ratio > 0.0 else -math.inf
