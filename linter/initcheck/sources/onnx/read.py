@@ -5,14 +5,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from onnx import ModelProto
+
+from initcheck.sources.onnx.damage import checked_size, damage_error, lfs_error, unreadable_error
+from initcheck.sources.onnx.resolve import dimensions, resolve
+from initcheck.sources.onnx.skeleton import skeleton
+from initcheck.sources.onnx.wire import WireFile, WireFormatError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from onnx import GraphProto, TensorProto
+
     from initcheck.sources.onnx.tensor import TensorRef
-    from onnx import ModelProto, TensorProto
 
 __all__ = ["ModelFile", "read_model"]
+
+_ONNX_DOMAIN = ("", "ai.onnx")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +53,7 @@ class ModelFile:
         Raises:
             ModelLoadError: If the bytes are missing or do not match dims and data_type.
         """
-        raise NotImplementedError
+        return resolve(proto, proto.name or "(unnamed)", self.path)
 
 
 def read_model(path: Path) -> ModelFile:
@@ -59,4 +70,55 @@ def read_model(path: Path) -> ModelFile:
             is one of missing, directory, not-a-file, unreadable, empty, lfs-pointer, text, damaged, no-graph, shape,
             external-missing, external-outside, external-range, element-type, too-large.
     """
-    raise NotImplementedError
+    proto = _parse(path)
+    tensors: dict[str, TensorRef] = {}
+    for initializer in proto.graph.initializer:
+        _add(tensors, initializer, initializer.name, path)
+    for node in proto.graph.node:
+        _check_text(path, node.name, node.op_type, node.domain, *node.input, *node.output)
+        if node.op_type == "Constant" and node.domain in _ONNX_DOMAIN and node.output:
+            for attribute in node.attribute:
+                if attribute.name == "value" and attribute.HasField("t"):
+                    _add(tensors, attribute.t, node.output[0], path)
+    return ModelFile(path, proto, tensors, _sparse_shapes(proto.graph, path))
+
+
+def _parse(path: Path) -> ModelProto:
+    size = checked_size(path)
+    pointer = lfs_error(path)
+    if pointer is not None:
+        raise pointer
+    try:
+        with path.open("rb", buffering=0) as file:
+            proto: ModelProto = ModelProto.FromString(skeleton(WireFile(file, size)))
+    except OSError as error:
+        raise unreadable_error(path, error) from error
+    except (WireFormatError, DecodeError) as error:
+        raise damage_error(path, str(error)) from error
+    if not proto.HasField("graph"):
+        raise damage_error(path, "it holds no graph", kind="no-graph")
+    return proto
+
+
+def _add(tensors: dict[str, TensorRef], proto: TensorProto, name: str, path: Path) -> None:
+    _check_text(path, name)
+    if not name or name in tensors:
+        problem = f"two tensors are named {name!r}" if name else "an initialiser has no name"
+        raise damage_error(path, problem)
+    tensors[name] = resolve(proto, name, path)
+
+
+def _sparse_shapes(graph: GraphProto, path: Path) -> dict[str, tuple[int, ...]]:
+    shapes = {}
+    for sparse in graph.sparse_initializer:
+        name = sparse.values.name
+        _check_text(path, name)
+        shapes[name] = dimensions(sparse.dims, f"{path}: sparse tensor {name!r}")
+    return shapes
+
+
+def _check_text(path: Path, *names: str) -> None:
+    """Refuse names that are no UTF-8: protobuf hands them over as bytes, which nothing behind this module expects."""
+    for name in names:
+        if not isinstance(name, str):
+            raise damage_error(path, f"the name {name!r} is no text")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
 from initcheck.errors import ModelLoadError
 from initcheck.sources.onnx.elements import Element, to_native
 
@@ -132,7 +133,7 @@ class TensorRef:
 
     def _read_into(self, source: FileRange, buffer: npt.NDArray[np.uint8]) -> Iterator[int]:
         """Fill ``buffer`` again and again from the file; yield how many of its bytes are new."""
-        view = memoryview(buffer)
+        view = buffer.data
         left = source.length
         try:
             with source.path.open("rb", buffering=0) as file:
@@ -144,7 +145,8 @@ class TensorRef:
                     yield wanted
         except (OSError, EOFError) as error:
             raise ModelLoadError(
-                f"{source.path}: cannot read {source.length} bytes at {source.offset} for tensor {self.name!r}: {error}",
+                f"{source.path}: cannot read bytes {source.offset} to {source.offset + source.length} "
+                f"of tensor {self.name!r}: {error}",
                 "do not change the file while it is checked",
                 kind="unreadable",
             ) from error
