@@ -1,0 +1,82 @@
+"""An architecture linter for neural networks: predicts before training whether it can start.
+
+The public names are loaded on first use, so that ``initcheck --help`` pays for none of them.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from initcheck.analysis import Analysis, Layer, Optimizer
+    from initcheck.distribution import Distribution, Family
+    from initcheck.errors import ConfigError, InitcheckError, ModelLoadError, PluginError, UsageError
+    from initcheck.graph import Axis, Constant, Graph, Location, Node, Op, Parameter, RowFacts, Value
+    from initcheck.pipeline import Settings, check
+    from initcheck.report import LayerRow, ModelReport, Report, ReportedFinding, Summary, TargetError, WeightRow
+    from initcheck.rule import Bounds, FailureMode, Finding, Need, Rule, Severity
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "analysis": ("Analysis", "Layer", "Optimizer"),
+    "distribution": ("Distribution", "Family"),
+    "errors": ("ConfigError", "InitcheckError", "ModelLoadError", "PluginError", "UsageError"),
+    "graph": ("Axis", "Constant", "Graph", "Location", "Node", "Op", "Parameter", "RowFacts", "Value"),
+    "pipeline": ("Settings", "check"),
+    "report": ("LayerRow", "ModelReport", "Report", "ReportedFinding", "Summary", "TargetError", "WeightRow"),
+    "rule": ("Bounds", "FailureMode", "Finding", "Need", "Rule", "Severity"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Analysis",
+    "Axis",
+    "Bounds",
+    "ConfigError",
+    "Constant",
+    "Distribution",
+    "FailureMode",
+    "Family",
+    "Finding",
+    "Graph",
+    "InitcheckError",
+    "Layer",
+    "LayerRow",
+    "Location",
+    "ModelLoadError",
+    "ModelReport",
+    "Need",
+    "Node",
+    "Op",
+    "Optimizer",
+    "Parameter",
+    "PluginError",
+    "Report",
+    "ReportedFinding",
+    "RowFacts",
+    "Rule",
+    "Settings",
+    "Severity",
+    "Summary",
+    "TargetError",
+    "UsageError",
+    "Value",
+    "WeightRow",
+    "check",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name from its module on first use."""
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

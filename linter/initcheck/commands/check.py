@@ -1,0 +1,178 @@
+"""``initcheck check TARGET...``: lint models."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from initcheck.commands.exit_code import exit_code
+from initcheck.commands.parse import Output, choice, dims, outputs, severities, shapes, words
+from initcheck.commands.progress import ProgressBar
+from initcheck.commands.terminal import log, one_line, style_of, write_stdout
+from initcheck.errors import UsageError
+
+if TYPE_CHECKING:
+    from initcheck.report import Report
+    from initcheck.rule import Severity
+
+__all__ = ["check"]
+
+LEVELS = ("error", "warning", "note")
+COLORS = ("auto", "always", "never")
+OPTIMIZERS = ("sgd", "adam")
+
+
+def check(  # noqa: PLR0917 - Typer reads the options from the signature
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="TARGET", help=".onnx files, directories or patterns.", show_default=False),
+    ] = None,
+    formats: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-f",
+            "--format",
+            metavar="FMT[=FILE]",
+            help="rich (default on a terminal), concise (default otherwise) or json. Repeatable.",
+        ),
+    ] = None,
+    select: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--select",
+            metavar="RULES",
+            help="Run only these codes, prefixes or names, comma separated; ALL. Repeatable.",
+        ),
+    ] = None,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option("--ignore", metavar="RULES", help="Leave these out, in the same form. Repeatable."),
+    ] = None,
+    severity: Annotated[
+        list[str] | None,
+        typer.Option("--severity", metavar="RULE=LEVEL", help="error, warning, note or off for one rule. Repeatable."),
+    ] = None,
+    fail_on: Annotated[
+        str,
+        typer.Option(
+            "--fail-on", metavar="LEVEL", help="Exit with 1 from this severity on: error, warning, note or never."
+        ),
+    ] = "error",
+    optimizer: Annotated[
+        str,
+        typer.Option("--optimizer", metavar="NAME", help="Trainer that the bounds assume: sgd (the stricter) or adam."),
+    ] = "sgd",
+    assume_init: Annotated[
+        str,
+        typer.Option(
+            "--assume-init",
+            metavar="SCHEME",
+            help="Judge as if every weight were drawn by this scheme.",
+            show_default=False,
+        ),
+    ] = "",
+    strict: Annotated[bool, typer.Option("--strict", help="A layer that could not be analysed is an error.")] = False,
+    input_shape: Annotated[
+        list[str] | None,
+        typer.Option("--input-shape", metavar="NAME=SIZES", help="Shape of an input, as x=1,3,224,224. Repeatable."),
+    ] = None,
+    dim: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--dim", metavar="NAME=SIZE", help="Sizes of symbolic dimensions, as batch=8,seq=128. Repeatable."
+        ),
+    ] = None,
+    color: Annotated[str, typer.Option("--color", metavar="WHEN", help="auto, always or never.")] = "auto",
+    no_progress: Annotated[bool, typer.Option("--no-progress", help="Never draw a progress bar.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print findings and errors only.")] = False,
+    verbose: Annotated[
+        bool,
+        typer.Option(
+            "-v", "--verbose", help="Add cause and help to concise lines, skipped rules, timings, tracebacks."
+        ),
+    ] = False,
+) -> int:
+    """Lint models: can training start? `initcheck model.onnx` means `initcheck check model.onnx`."""
+    if not targets:
+        raise UsageError("no target given", "name a .onnx file, a directory or a pattern: initcheck model.onnx")
+    where = outputs(formats or (), "rich" if sys.stdout.isatty() else "concise")
+    limit = choice("--fail-on", fail_on, (*LEVELS, "never"))
+    choice("--color", color, COLORS)
+    trainer = choice("--optimizer", optimizer, OPTIMIZERS)
+    levels, sizes, fixed = severities(severity or ()), shapes(input_shape or ()), dims(dim or ())
+
+    from initcheck.analysis import Optimizer
+    from initcheck.pipeline import Settings
+    from initcheck.pipeline import check as run
+    from initcheck.rule import Severity
+
+    settings = Settings(
+        select=words(select or ()),
+        ignore=words(ignore or ()),
+        severity=levels,
+        optimizer=Optimizer(trainer),
+        assume_init=assume_init,
+        strict=strict,
+        shapes=sizes,
+        dims=fixed,
+    )
+    with ProgressBar(visible=not (no_progress or quiet)) as bar:
+        report = run(targets, settings, watcher=bar)
+    for output in where:
+        _write(report, output, color, verbose=verbose)
+    _log_errors(report, verbose=verbose)
+    if not quiet:
+        _log_notes(report, bar.seconds if verbose else {})
+    fatal: Severity | None = None if limit == "never" else Severity(limit)
+    return exit_code(report, fatal)
+
+
+def _write(report: Report, output: Output, color: str, *, verbose: bool) -> None:
+    from initcheck.reports import render
+
+    if output.file is None:
+        style = style_of(sys.stdout, color, verbose=verbose)
+        write_stdout(render(output.format, report, style), utf8=output.format == "json")
+        return
+    style = style_of(None, "always" if color == "always" else "never", verbose=verbose)
+    try:
+        Path(output.file).write_bytes(render(output.format, report, style).encode("utf-8", "backslashreplace"))
+    except OSError as error:
+        raise UsageError(
+            f"--format: cannot write {output.file}: {error.strerror}", "name a file that can be written"
+        ) from error
+
+
+def _log_errors(report: Report, *, verbose: bool) -> None:
+    for error in report.errors:
+        hint = f"; {error.hint}" if error.hint else ""
+        log(one_line(f"error: {error.target}: {error.message}{hint}"))
+        if verbose and error.details:
+            log(error.details.rstrip())
+
+
+def _log_notes(report: Report, seconds: dict[str, float]) -> None:
+    """Closing summary; with timings also what was assumed and which rules could not run."""
+    for model in report.models if seconds else ():
+        for sentence in model.assumptions:
+            log(one_line(f"note: {model.target}: {sentence}"))
+        for code, reason in model.skipped_rules.items():
+            log(one_line(f"note: {model.target}: {code} did not run: {reason}"))
+    log(_summary(report, seconds))
+
+
+def _summary(report: Report, seconds: dict[str, float]) -> str:
+    count = [item.finding.severity.value for item in report.findings].count
+    parts = [_plural(sum(model.status == "ok" for model in report.models), "model")]
+    parts += [_plural(count("error"), "error"), _plural(count("warning"), "warning"), _plural(count("note"), "note")]
+    if report.errors:
+        parts.append(f"{_plural(len(report.errors), 'target')} without a verdict")
+    timing = f" ({sum(seconds.values()):.2f} s CPU)" if seconds else ""
+    return f"{', '.join(parts)}{timing}"
+
+
+def _plural(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"

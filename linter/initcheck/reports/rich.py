@@ -1,0 +1,145 @@
+"""The report for people: per model a verdict, one line of facts, depth profiles, the worst layers and the findings."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from rich.console import Console, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from initcheck.reports.place import place
+from initcheck.reports.sparkline import sparkline
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from initcheck.report import LayerRow, ModelReport, Report, ReportedFinding
+    from initcheck.reports.style import Style
+
+__all__ = ["render"]
+
+COLORS = {"ok": "bold green", "note": "bold cyan", "warning": "bold yellow", "error": "bold red"}
+WORST = 5
+PROFILES = (
+    ("length", "log10_mean_square"),
+    ("signal", "log10_signal"),
+    ("gradient", "log10_gradient_mean_square"),
+)
+
+
+def render(report: Report, style: Style) -> str:
+    """A block for every model that was analysed; wraps at ``style.width`` and never cuts a name."""
+    page = io.StringIO()
+    console = Console(
+        file=page,
+        width=style.width,
+        force_terminal=style.color,
+        color_system="standard" if style.color else None,
+        no_color=not style.color,
+        force_jupyter=False,
+        legacy_windows=False,
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+    for model in report.models:
+        if model.status == "ok":
+            for part in _block(model, report, style):
+                console.print(part)
+    return "".join(f"{line.rstrip()}\n" for line in page.getvalue().splitlines())
+
+
+def _block(model: ModelReport, report: Report, style: Style) -> Iterator[RenderableType]:
+    verdict = report.verdict(model.target)
+    yield Text.assemble((model.target, "bold"), "  ", (verdict, COLORS[verdict]), overflow="fold")
+    yield Padding(Text(_facts(model)), (0, 0, 0, 2))
+    yield from _profiles(model.layers, style)
+    if verdict in {"warning", "error"}:
+        yield from _worst(model.layers)
+    for item in report.findings:
+        if item.target == model.target:
+            yield from _finding(item)
+    if style.verbose:
+        yield from (Padding(Text(f"note: {sentence}"), (0, 0, 0, 2)) for sentence in model.assumptions)
+    yield Text()
+
+
+def _facts(model: ModelReport) -> str:
+    facts = [
+        f"{model.parameters:,} parameters",
+        f"{model.analysed_layers} of {model.weighted_layers} weighted layers analysed",
+    ]
+    if model.summary:
+        facts.append(f"{model.summary.residual_blocks} residual blocks")
+        facts.append(f"{model.summary.segments} segments")
+        facts.append(f"beta {_number(model.summary.beta, '.3g')}")
+    return ", ".join(facts)
+
+
+def _profiles(rows: tuple[LayerRow, ...], style: Style) -> Iterator[RenderableType]:
+    """How the mean squares of activations and of a small perturbation run with depth, in decades."""
+    for label, attribute in PROFILES:
+        values: list[float | None] = [getattr(row, attribute) for row in rows]
+        known = [value for value in values if value is not None]
+        if len(known) < 2:
+            continue
+        ends = f"10^{_number(known[0])} to 10^{_number(known[-1])}"
+        line = sparkline(values, style.width - len(ends) - 14, unicode=style.unicode)
+        yield Text(f"  {label:<8} {line}  {ends}", no_wrap=True, overflow="ignore")
+
+
+def _worst(rows: tuple[LayerRow, ...]) -> Iterator[RenderableType]:
+    """The weighted layers whose values are farthest from those of the input."""
+    weighted = [row for row in rows if row.weight is not None]
+    worst = sorted(weighted, key=_distance, reverse=True)[:WORST]
+    if not worst:
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
+    table.add_column("worst layers", overflow="fold")
+    table.add_column("weights", overflow="fold")
+    table.add_column("length", justify="right", no_wrap=True)
+    table.add_column("signal", justify="right", no_wrap=True)
+    for row in weighted:
+        if row in worst:
+            scheme = row.weight.scheme or f"std {row.weight.std:.3g}" if row.weight else ""
+            table.add_row(row.path, scheme, _state(row, row.log10_mean_square), _state(row, row.log10_signal))
+    yield Padding(table, (1, 0, 0, 2))
+
+
+def _distance(row: LayerRow) -> float:
+    if row.state in {"zero", "nonfinite"}:
+        return float("inf")
+    return max(abs(row.log10_signal or 0.0), abs(row.log10_mean_square or 0.0))
+
+
+def _finding(item: ReportedFinding) -> Iterator[RenderableType]:
+    finding = item.finding
+    yield Text()
+    head = Text.assemble(
+        (f"{finding.severity} {finding.code}", COLORS[finding.severity]), f" {finding.message} ", overflow="fold"
+    )
+    head.append(f"[{finding.name}]", "dim")
+    yield Padding(head, (0, 0, 0, 2))
+    details = Table.grid(padding=(0, 1, 0, 0))
+    details.add_column(no_wrap=True)
+    details.add_column(overflow="fold")
+    if finding.location:
+        details.add_row("at:", place(item))
+    for label, text in (("cause:", finding.cause), ("help:", finding.help)):
+        if text:
+            details.add_row(label, text)
+    for related in finding.related:
+        details.add_row("with:", related)
+    if details.row_count:
+        yield Padding(details, (0, 0, 0, 4))
+
+
+def _state(row: LayerRow, value: float | None) -> str:
+    return row.state if value is None else f"10^{_number(value)}"
+
+
+def _number(value: float | None, form: str = ".1f") -> str:
+    return "unknown" if value is None else f"{value:{form}}"
