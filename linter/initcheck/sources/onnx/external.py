@@ -102,7 +102,7 @@ def _inside(folder: Path, location: str, where: str) -> Path:
         raise _outside(location, where)
     try:
         root, path = (Path(os.path.realpath(part, strict=True)) for part in (folder, folder / location))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ModelLoadError(
             f"{where} is stored in {location!r}, which is not in {str(folder)!r}",
             "copy the external data file into the model's folder",

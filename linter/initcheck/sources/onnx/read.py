@@ -11,6 +11,7 @@ from onnx import ModelProto
 from initcheck.sources.onnx.damage import checked_size, damage_error, lfs_error, unreadable_error
 from initcheck.sources.onnx.resolve import dimensions, resolve
 from initcheck.sources.onnx.skeleton import skeleton
+from initcheck.sources.onnx.text import invalid_text
 from initcheck.sources.onnx.wire import WireFile, WireFormatError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class ModelFile:
         path: The file as the user named it.
         proto: The whole model, but tensors above 1 KiB keep only name, dims and data_type and say
             ``data_location = EXTERNAL``: valid for ``onnx.shape_inference.infer_shapes``, which does not read files.
-            Names of the main graph's nodes and values are valid text.
+            Names and metadata of the main graph are valid text.
         tensors: Every initialiser of the main graph by its name, and the ``value`` tensor of every Constant node of the
             main graph by the node's output name; small and large alike.
         sparse: Shapes of the main graph's sparse initialisers by name; their values are not read.
@@ -75,7 +76,6 @@ def read_model(path: Path) -> ModelFile:
     for initializer in proto.graph.initializer:
         _add(tensors, initializer, initializer.name, path)
     for node in proto.graph.node:
-        _check_text(path, node.name, node.op_type, node.domain, *node.input, *node.output)
         if node.op_type == "Constant" and node.domain in _ONNX_DOMAIN and node.output:
             for attribute in node.attribute:
                 if attribute.name == "value" and attribute.HasField("t"):
@@ -97,11 +97,13 @@ def _parse(path: Path) -> ModelProto:
         raise damage_error(path, str(error)) from error
     if not proto.HasField("graph"):
         raise damage_error(path, "it holds no graph", kind="no-graph")
+    text = invalid_text(proto)
+    if text is not None:
+        raise damage_error(path, f"the string {text!r:.60} is no text")
     return proto
 
 
 def _add(tensors: dict[str, TensorRef], proto: TensorProto, name: str, path: Path) -> None:
-    _check_text(path, name)
     if not name or name in tensors:
         problem = f"two tensors are named {name!r}" if name else "an initialiser has no name"
         raise damage_error(path, problem)
@@ -112,13 +114,5 @@ def _sparse_shapes(graph: GraphProto, path: Path) -> dict[str, tuple[int, ...]]:
     shapes = {}
     for sparse in graph.sparse_initializer:
         name = sparse.values.name
-        _check_text(path, name)
         shapes[name] = dimensions(sparse.dims, f"{path}: sparse tensor {name!r}")
     return shapes
-
-
-def _check_text(path: Path, *names: str) -> None:
-    """Refuse names that are no UTF-8: protobuf hands them over as bytes, which nothing behind this module expects."""
-    for name in names:
-        if not isinstance(name, str):
-            raise damage_error(path, f"the name {name!r} is no text")

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["dimensions", "resolve"]
 
-_MAX_BYTES = 2**63 - 1
+# Values of the widest type, 16 bytes, that a signed 64-bit number of bytes can count.
+_MAX_SIZE = 2**59
 # The limit of numpy 1; numpy 2 allows 64.
 _MAX_DIMENSIONS = 32
 # Field that holds the values when raw_data does not, and numpy's type of its entries (onnx.proto, TensorProto).
@@ -79,7 +80,7 @@ def dimensions(dims: Iterable[int], where: str) -> tuple[int, ...]:
     if len(shape) > _MAX_DIMENSIONS:
         raise _shape_error(f"{where} has {len(shape)} dimensions, at most {_MAX_DIMENSIONS} can be read")
     # Lengths of zero are left out: a dimension beside them must be sane all the same.
-    if math.prod(length for length in shape if length) > _MAX_BYTES:
+    if math.prod(length for length in shape if length) > _MAX_SIZE:
         raise _shape_error(f"{where} has dims {list(shape)}, whose product overflows")
     return shape
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from onnx import TensorProto
 
-from initcheck.sources.onnx.wire import LENGTH_DELIMITED, Field, WireFile, WireFormatError, length_delimited
+from initcheck.sources.onnx.wire import LENGTH_DELIMITED, Field, WireFile, WireFormatError, header
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -98,7 +98,7 @@ def _strip(file: WireFile, start: int, end: int, message: _Message, depth: int) 
             else _strip(file, body, after, child, depth + 1)
         )
         if replaced is not None:
-            pieces += [_copy(file, [(copied, begin)]), length_delimited(number, replaced)]
+            pieces += [_copy(file, [(copied, begin)]), header(number, len(replaced)), replaced]
             copied = after
     if not pieces:
         return None

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from io import FileIO
 
-__all__ = ["LENGTH_DELIMITED", "VARINT", "Field", "WireFile", "WireFormatError", "length_delimited"]
+__all__ = ["LENGTH_DELIMITED", "VARINT", "Field", "WireFile", "WireFormatError", "header"]
 
 VARINT, _FIXED64, LENGTH_DELIMITED, _FIXED32 = 0, 1, 2, 5
 _VARINT_BYTES = 10
@@ -109,7 +109,10 @@ class WireFile:
         if index < 0 or index + _VARINT_BYTES > len(self._window):
             self._window = self.read(position, max(position, min(position + _WINDOW_BYTES, self.size)))
             self._base, index = position, 0
-        window, value, shift = self._window, 0, 0
+        window = self._window
+        if index < len(window) and window[index] < 0x80:
+            return window[index], position + 1
+        value = shift = 0
         for byte in window[index : index + _VARINT_BYTES]:
             value |= (byte & 0x7F) << shift
             shift += 7
@@ -118,9 +121,9 @@ class WireFile:
         raise WireFormatError(f"the number at byte {position} does not end")
 
 
-def length_delimited(number: int, payload: bytes) -> bytes:
-    """Encode one length-delimited field."""
-    return _varint_bytes(number << 3 | LENGTH_DELIMITED) + _varint_bytes(len(payload)) + payload
+def header(number: int, length: int) -> bytes:
+    """Tag and length that stand before a length-delimited field of ``length`` bytes."""
+    return _varint_bytes(number << 3 | LENGTH_DELIMITED) + _varint_bytes(length)
 
 
 def _varint_bytes(value: int) -> bytes:
