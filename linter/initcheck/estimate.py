@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import numpy.typing as npt
 
 from initcheck.distribution import Distribution, Family
 from initcheck.families import classify
-from initcheck.graph import RowFacts
 from initcheck.naming import drawn_part, name_scheme
 from initcheck.rows import RowSample, is_identity, is_orthogonal, row_facts
 from initcheck.schemes import init_fans, parse_scheme
 from initcheck.statistics import Moments
 from initcheck.statistics import moments as moments_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from initcheck.graph import RowFacts
 
 __all__ = ["estimate"]
 
@@ -34,19 +36,21 @@ def estimate(
     """Distribution of a tensor, its scheme named, and the facts of its rows.
 
     Args:
-        blocks: Consecutive parts in storage order, each free to be overwritten once the next is asked for; a whole array is ``(array,)``.
+        blocks: Consecutive parts in storage order, each free to be overwritten once the next is asked for; a whole
+            array is ``(array,)``.
         shape: Stored shape, whose product is the number of elements in all blocks.
         dtype: ``"float16"`` or ``"bfloat16"`` when the blocks are ``uint16`` bit patterns, otherwise of no effect.
         out_axis: Axis of output units, None if there is none or it is not known; then no row facts.
-        fans: (fan_in, fan_out) as the initialiser counted, for a bias those of the weight beside it. Default: ``init_fans(shape, out_axis)``.
+        fans: (fan_in, fan_out) as the initialiser counted, for a bias those of the weight beside it. Default:
+            ``init_fans(shape, out_axis)``.
         groups: Groups of a convolution.
 
     Returns:
-        The distribution (``exact`` is False; mean and variance are nan-free: 0 when no finite element exists) and the row facts, None for
-        vectors, scalars and rows longer than what is kept.
+        The distribution (mean and variance are 0 without a finite element) and the row facts, None for vectors,
+        scalars and rows longer than what is kept.
     """
     shape = tuple(shape)
-    sample = RowSample(shape) if len(shape) >= 2 and math.prod(shape) else None
+    sample = RowSample(shape) if len(shape) >= 2 and all(shape) else None
     moments = moments_of(sample.watch(blocks) if sample else blocks, dtype)
     part = sample.array if sample else None
     rows = None
@@ -91,7 +95,6 @@ def _family_by_rows(part: npt.NDArray[Any], whole: bool, moments: Moments, group
 def _family_of_drawn(distribution: Distribution) -> Family:
     """Family of the elements that a padding row did not clear."""
     drawn = drawn_part(distribution)
-    if drawn.variance <= 0.0 or not np.isfinite(drawn.variance):
+    if math.isnan(drawn.kurtosis):
         return Family.UNKNOWN
-    ratio = max(drawn.maximum - drawn.mean, drawn.mean - drawn.minimum) / drawn.std
-    return classify(drawn.size, drawn.kurtosis, ratio)
+    return classify(drawn.size, drawn.kurtosis, (drawn.maximum - drawn.minimum) / drawn.std / 2.0)

@@ -1,4 +1,4 @@
-"""The shape of a weight distribution, told from its kurtosis and its largest deviation."""
+"""The shape of a weight distribution, told from its kurtosis and its range."""
 
 from __future__ import annotations
 
@@ -19,43 +19,45 @@ FEWEST = 256
 """Below this many elements uniform, truncated and normal overlap: a kurtosis is only known to 0.3."""
 
 KURTOSIS_ALLOWANCE = 0.02
-"""What rounding to 16 bits, a padding row or a coarse generator may add to a kurtosis, however many elements there are."""
+"""What rounding to 16 bits or a coarse generator may add to a kurtosis, however many elements there are."""
 
 
-def classify(count: int, kurtosis: float, peak_ratio: float) -> Family:
+def classify(count: int, kurtosis: float, half_range: float) -> Family:
     """Shape of a distribution that was sampled independently.
 
-    The bounds between shapes lie halfway between the kurtosis of a uniform (1.8), of a normal cut at two standard deviations (2.37) and of a
-    normal (3); a normal of 256 elements reaches beyond 2.5 standard deviations with probability 0.96. The shape must then agree with the sampled
-    kurtosis, else it is unknown.
+    The bounds on the kurtosis lie halfway between those of a uniform (1.8), of a normal cut at two standard deviations
+    (2.37) and of a normal (3). The half-range may exceed that of the law (1.73 and 2.27) by four and by two standard
+    errors of the standard deviation: wider for the uniform, because 256 normal elements look cut far more often than
+    flat. The shape must then agree with the sampled kurtosis, else it is unknown.
 
     Args:
         count: Number of independent elements.
         kurtosis: Fourth central moment over the squared variance.
-        peak_ratio: Largest deviation from the mean over the standard deviation.
+        half_range: Half the difference of largest and smallest element, over the standard deviation.
 
     Returns:
         NORMAL, UNIFORM, TRUNCATED or UNKNOWN.
     """
     if count < FEWEST or not math.isfinite(kurtosis):
         return Family.UNKNOWN
-    if kurtosis < 2.06 and peak_ratio < 1.85:
+    slack = 1.0 / math.sqrt(count)
+    if kurtosis < 2.06 and half_range < math.sqrt(3.0) * (1.0 + 2.0 * slack):
         family, expected = Family.UNIFORM, 1.8
-    elif kurtosis < 2.68 and peak_ratio < 2.5:
+    elif kurtosis < 2.68 and half_range < TRUNCATION / math.sqrt(truncated_variance(TRUNCATION)) * (1.0 + slack):
         family, expected = Family.TRUNCATED, truncated_kurtosis(TRUNCATION)
     else:
         family, expected = Family.NORMAL, 3.0
     if abs(kurtosis - expected) <= SIGNIFICANCE * kurtosis_error(family, count) + KURTOSIS_ALLOWANCE:
         return family
-    return Family.TRUNCATED if _cut_elsewhere(count, kurtosis, peak_ratio) else Family.UNKNOWN
+    return Family.TRUNCATED if _cut_elsewhere(count, kurtosis, half_range) else Family.UNKNOWN
 
 
-def _cut_elsewhere(count: int, kurtosis: float, peak_ratio: float) -> bool:
-    """Whether a normal cut where the largest deviation lies has this kurtosis."""
+def _cut_elsewhere(count: int, kurtosis: float, half_range: float) -> bool:
+    """Whether a normal cut where the range ends has this kurtosis."""
     low, high = 0.1, 6.0
     for _ in range(40):
         middle = (low + high) / 2.0
-        if middle / math.sqrt(truncated_variance(middle)) < peak_ratio:
+        if middle / math.sqrt(truncated_variance(middle)) < half_range:
             low = middle
         else:
             high = middle
@@ -65,7 +67,7 @@ def _cut_elsewhere(count: int, kurtosis: float, peak_ratio: float) -> bool:
 
 @cache
 def _even_moments(cut: float) -> tuple[float, float, float, float]:
-    """E[x²], E[x⁴], E[x⁶], E[x⁸] of a standard normal cut at ±``cut``, by partial integration of x^(k-1) times x φ(x)."""
+    """E[x²], E[x⁴], E[x⁶], E[x⁸] of a standard normal cut at ±``cut``, by partial integration."""
     density = math.exp(-cut * cut / 2.0) / math.sqrt(2.0 * math.pi)
     edge = 2.0 * density / math.erf(cut / math.sqrt(2.0))
     second = 1.0 - cut * edge
@@ -88,7 +90,8 @@ def truncated_kurtosis(cut: float) -> float:
 def kurtosis_error(family: Family, count: int) -> float:
     """Standard error of a kurtosis estimated from ``count`` elements of a symmetric law.
 
-    With standardised moments m₄ = k, m₆, m₈ the influence function x⁴ - 2k x² + k has variance m₈ - 4k m₆ + 4k³ - k² (24 for a normal).
+    With standardised moments m₄ = k, m₆, m₈ the influence function x⁴ - 2k x² + k has variance m₈ - 4k m₆ + 4k³ - k²
+    (24 for a normal).
     """
     if family is Family.UNIFORM:
         fourth, sixth, eighth = 9.0 / 5.0, 27.0 / 7.0, 9.0

@@ -12,7 +12,7 @@ from initcheck.schemes import Scheme, parse_scheme
 __all__ = ["drawn_part", "name_scheme"]
 
 SMALLEST = 64
-"""Fewest elements that are named: of 64 normal ones, one set in 250 stays within the bounds of a uniform of the same variance."""
+"""Fewest elements that are named: one set in 250 of 64 normal ones stays within a uniform of the same variance."""
 
 PADDING = 0.1
 """Share of exact zeros that is put down to padding rows, which ``nn.Embedding`` clears after the draw."""
@@ -23,8 +23,8 @@ ROUNDING = 2.0**-9
 _NORMAL = (
     ("kaiming_normal", 0.0),
     ("xavier_normal", 0.5),
-    ("lecun_normal", 1.0),
     ("kaiming_normal(fan_out)", 1.0),
+    ("lecun_normal", 1.5),
     ("xavier_normal(gain=√2)", 2.0),
     ("xavier_normal(gain=5/3)", 2.5),
     ("kaiming_normal(gain=5/3)", 3.0),
@@ -66,8 +66,10 @@ _PARSED = {
 }
 """Candidates with their cost: minus the logarithm of how common they are beside the commonest, a judgement.
 
-Where fan_in = fan_out, xavier_normal, lecun_normal and kaiming_normal with gain 1 are one law. It is called xavier_normal, because that is
-the one of the three that ``nn.init`` offers by name; likewise kaiming_normal goes before xavier_normal(gain=√2) and fan_in before fan_out.
+Where fan_in = fan_out, xavier_normal, lecun_normal and kaiming_normal with gain 1 are one law. It is called
+xavier_normal, because that is the one of the three that ``nn.init`` offers by name; likewise kaiming_normal goes
+before xavier_normal(gain=√2) and fan_in before fan_out. Where fan_out = 2 fan_in, lecun_normal and
+kaiming_normal(fan_out) are one law, and ResNets draw by the latter.
 """
 
 _KURTOSIS = {Family.NORMAL: 3.0, Family.UNIFORM: 1.8, Family.TRUNCATED: truncated_kurtosis(TRUNCATION)}
@@ -76,10 +78,10 @@ _KURTOSIS = {Family.NORMAL: 3.0, Family.UNIFORM: 1.8, Family.TRUNCATED: truncate
 def name_scheme(distribution: Distribution, shape: tuple[int, ...], fan_in: float = 0, fan_out: float = 0) -> str:
     """Name of the scheme whose law fits, the most probable where several do.
 
-    A law fits when the variance is within ``SIGNIFICANCE`` standard errors of its own, and for a uniform also the largest element within its
-    bound, and near enough to it (14/size, missed once in a million). Among those that fit, squared distance in standard errors over two plus
-    the candidate's cost decides, ties by order. Where none fits, the estimated law itself with as few digits as its error allows:
-    ``normal(0, 0.0312)``.
+    A law fits when the variance is within ``SIGNIFICANCE`` standard errors of its own, and for a uniform also the
+    largest element within its bound, and near enough to it (14/size, missed once in a million). Among those that
+    fit, squared distance in standard errors over two plus the candidate's cost decides, ties by order. Where none
+    fits, the estimated law itself with as few digits as its error allows: ``normal(0, 0.0312)``.
 
     Args:
         distribution: Estimated moments with their family.
@@ -88,7 +90,8 @@ def name_scheme(distribution: Distribution, shape: tuple[int, ...], fan_in: floa
         fan_out: The same.
 
     Returns:
-        A name that ``parse_scheme`` understands; empty for a shape without a law, fewer than ``SMALLEST`` elements or non-finite ones.
+        A name that ``parse_scheme`` understands; empty for a shape without a law, fewer than ``SMALLEST`` elements
+        or non-finite ones.
     """
     if distribution.nonfinite or not distribution.size:
         return ""
@@ -117,7 +120,7 @@ def name_scheme(distribution: Distribution, shape: tuple[int, ...], fan_in: floa
 
 
 def drawn_part(distribution: Distribution) -> Distribution:
-    """The distribution without the zeros that a padding row adds; itself where there are none, or too many for padding."""
+    """The distribution without the zeros that a padding row adds; itself where there are none, or too many."""
     share = distribution.zeros / distribution.size if distribution.size else 0.0
     if not 0.0 < share <= PADDING or distribution.effective_mean != 0.0:
         return distribution
@@ -132,11 +135,14 @@ def drawn_part(distribution: Distribution) -> Distribution:
 
 
 def _likely_family(drawn: Distribution) -> Family:
-    """The family, for small tensors the one that kurtosis and largest deviation do not exclude."""
+    """The family, for small tensors the one that kurtosis and range make more likely."""
     if drawn.family is not Family.UNKNOWN or not SMALLEST <= drawn.size < FEWEST:
         return drawn.family
-    ratio = max(drawn.maximum - drawn.mean, drawn.mean - drawn.minimum) / drawn.std
-    family = Family.UNIFORM if ratio < 1.9 and drawn.kurtosis < 2.4 else Family.NORMAL
+    if math.isnan(drawn.kurtosis):
+        return Family.UNKNOWN
+    # At 2.07 the uniform over this range and the normal of this variance are equally likely.
+    flat = (drawn.maximum - drawn.minimum) / drawn.std < 2.0 * 2.07 and drawn.kurtosis < 2.4
+    family = Family.UNIFORM if flat else Family.NORMAL
     error = kurtosis_error(family, drawn.size)
     return family if abs(drawn.kurtosis - _KURTOSIS[family]) <= SIGNIFICANCE * error else Family.UNKNOWN
 

@@ -1,20 +1,22 @@
 """Facts about the rows of a weight: norms, duplicates, orthogonality, identity.
 
-A row is the weights of one output unit. The work per tensor is bounded (a fraction of what its moments cost), because most facts show in a few thousand
-elements: only rows that agree in a few elements are compared in full.
+A row is the weights of one output unit. The work per tensor is bounded (a fraction of what its moments cost),
+because most facts show in a few thousand elements: only rows that agree in a few elements are compared in full.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from initcheck.graph import RowFacts
 from initcheck.statistics import Moments, widen
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
 
 __all__ = ["NORM_ROWS", "RowSample", "is_identity", "is_orthogonal", "row_facts"]
 
@@ -42,7 +44,8 @@ FINGERPRINT = 8
 class RowSample:
     """The part of a tensor that row facts are taken from, gathered while its blocks pass by.
 
-    A tensor that arrives as one block is referred to, not copied, so the block must stay as it is until the facts are taken.
+    A tensor that arrives as one block is referred to, not copied, so the block must stay as it is until the facts
+    are taken.
 
     Args:
         shape: Stored shape, at least one axis.
@@ -72,7 +75,8 @@ class RowSample:
         """Yield the blocks unchanged and keep what is needed of them.
 
         Args:
-            blocks: Consecutive parts of the tensor in storage order; each may be overwritten once the next is asked for.
+            blocks: Consecutive parts of the tensor in storage order; each may be overwritten once the next is asked
+                for.
         """
         start = 0
         for block in blocks:
@@ -111,8 +115,9 @@ class RowSample:
 def row_facts(sample: Array, shape: Sequence[int], out_axis: int, moments: Moments, dtype: str = "") -> RowFacts:
     """Norms and duplicates of the rows of a weight.
 
-    Norms are those of the first ``NORM_ELEMENTS`` elements of at most ``NORM_ROWS`` evenly spaced rows. Their expected variation is
-    sqrt((kurtosis - 1) / elements) / 2, the delta method on a mean of independent squares. Rows count as equal when every kept element is.
+    Norms are those of the first ``NORM_ELEMENTS`` elements of at most ``NORM_ROWS`` evenly spaced rows. Their
+    expected variation is sqrt(Var[w²] / elements) / (2 E[w²]), the delta method on a mean of independent squares.
+    Rows count as equal when every kept element is.
 
     Args:
         sample: The tensor, or runs of its first axis (``RowSample.array``).
@@ -134,7 +139,7 @@ def row_facts(sample: Array, shape: Sequence[int], out_axis: int, moments: Momen
         norms = np.linalg.norm(rows / scale, axis=1)
         mean = float(norms.mean())
         variation = float(norms.std(ddof=1)) / mean if mean and len(norms) > 1 else 0.0
-        expected = math.sqrt(max(moments.kurtosis - 1.0, 0.0) / rows.shape[1]) / 2.0
+        expected = _square_variation(moments) / math.sqrt(rows.shape[1]) / 2.0
     return RowFacts(count, _distinct(table, dtype), units, variation, expected)
 
 
@@ -166,7 +171,7 @@ def is_orthogonal(sample: Array, whole: bool, dtype: str = "") -> bool:
 
 
 def is_identity(array: Array, zeros: int, groups: int = 1, dtype: str = "") -> bool:
-    """Whether a weight passes its input through: one equal positive number per unit on the diagonal, at the centre of a kernel.
+    """Whether a weight passes its input through: one positive number on the diagonal, at the centre of a kernel.
 
     Args:
         array: The whole tensor, (out, in, *kernel).
@@ -182,6 +187,15 @@ def is_identity(array: Array, zeros: int, groups: int = 1, dtype: str = "") -> b
     center = tuple(side // 2 for side in array.shape[2:])
     values = widen(array[(unit, np.tile(np.arange(diagonal), groups), *center)], dtype)
     return bool(values[0] > 0) and bool((values == values[0]).all())
+
+
+def _square_variation(moments: Moments) -> float:
+    """Standard deviation of w² over its mean; sqrt(kurtosis - 1) for a mean of zero, nan without a kurtosis."""
+    if math.isnan(moments.kurtosis):
+        return math.nan
+    mean, variance = moments.mean / math.sqrt(moments.variance), moments.variance
+    skewness = moments.cube_sum / moments.count / (variance * math.sqrt(variance))
+    return math.sqrt(max(moments.kurtosis - 1.0 + 4.0 * mean * (skewness + mean), 0.0)) / (1.0 + mean * mean)
 
 
 def _elements(table: Array, units: Array, wanted: int) -> Array:

@@ -1,7 +1,8 @@
 """Initialisation schemes by the names people use, and the law each of them draws from.
 
-A name is a word and, in parentheses, what differs from the word's default: ``kaiming_normal``, ``kaiming_uniform(a=√5)``, ``normal(0, 0.02)``.
-Fans are those of PyTorch's ``nn.init`` (``_calculate_fan_in_and_fan_out``): of the stored shape, without regard to groups or transposition.
+A name is a word and, in parentheses, what differs from the word's default: ``kaiming_normal``,
+``kaiming_uniform(a=√5)``, ``normal(0, 0.02)``. Fans are those of PyTorch's ``nn.init``
+(``_calculate_fan_in_and_fan_out``): of the stored shape, without regard to groups or transposition.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from initcheck.distribution import Distribution, Family
 from initcheck.errors import UsageError
 from initcheck.families import TRUNCATION, truncated_kurtosis, truncated_variance
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["SCHEMES", "Scheme", "init_fans", "parse_scheme", "scheme_distribution"]
 
@@ -64,7 +68,7 @@ class Scheme:
     cut: float = math.inf
 
     def variance(self, fan_in: float, fan_out: float) -> float:
-        """Variance of one weight; nan where the fan is not known (zero) or no single weight has a law of its own (identity)."""
+        """Variance of one weight; nan where the fan is not known (zero) and for an identity, which is no draw."""
         if self.family in {Family.CONSTANT, Family.IDENTITY}:
             return 0.0 if self.family is Family.CONSTANT else math.nan
         fan = {"": 1.0, "fan_in": fan_in, "fan_out": fan_out, "average": (fan_in + fan_out) / 2.0}[self.fan]
@@ -121,9 +125,7 @@ def scheme_distribution(
         variance = scale * scale * share * (1.0 - share)
         kurtosis = (1.0 - 3.0 * share * (1.0 - share)) / (share * (1.0 - share)) if 0.0 < share < 1.0 else math.nan
         zeros = size - min(shape[0], shape[1])
-        return Distribution(
-            family, size, scale * share, variance, kurtosis, 0.0, scale, zeros, exact=True, scheme=name
-        )
+        return Distribution(family, size, scale * share, variance, kurtosis, 0.0, scale, zeros, exact=True, scheme=name)
     if family is Family.ORTHOGONAL:
         longer = max(shape[0], size // max(shape[0], 1), 1)
         kurtosis = 3.0 * longer / (longer + 2.0)
@@ -163,9 +165,7 @@ def parse_scheme(name: str) -> Scheme:
     try:
         return _build(word, arguments)
     except (ValueError, ZeroDivisionError) as error:
-        raise UsageError(
-            f"the arguments of scheme {name!r} are not understood", f"{word}: {SCHEMES[word]}"
-        ) from error
+        raise UsageError(f"the arguments of scheme {name!r} are not understood", f"{word}: {SCHEMES[word]}") from error
 
 
 def _build(word: str, arguments: list[str]) -> Scheme:

@@ -1,21 +1,24 @@
 """One-pass statistics of weight tensors, in blocks small enough for the cache.
 
-Raw power sums of a chunk cost five dot products and are right while the mean is small beside the deviations, which is how weights are drawn.
-Where they would cancel, overflow or underflow (gamma around one, values of 1e30), the chunk is done again in float64 about its own mean.
-Chunks are joined by the pairwise formulas of Pébay, "Formulas for robust, one-pass parallel computation of covariances and
-arbitrary-order statistical moments" (Sandia report 2008-6212, section 2), which do not cancel.
+Raw power sums of a chunk cost five dot products and are right while the mean is small beside the deviations, which
+is how weights are drawn. Where they would cancel, overflow or underflow (gamma around one, values of 1e30), the
+chunk is done again in float64 about its own mean. Chunks are joined by the pairwise formulas of Pébay, "Formulas for
+robust, one-pass parallel computation of covariances and arbitrary-order statistical moments" (Sandia report
+2008-6212, section 2), which do not cancel.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["Moments", "array_moments", "moments", "widen"]
 
@@ -25,7 +28,7 @@ CHUNK = 1 << 16
 """Elements per chunk: two float32 buffers of this size stay in the second-level cache."""
 
 HISTOGRAM_FROM = 1 << 14
-"""A 16-bit block of at least this many elements is counted per bit pattern; below, conversion is cheaper than 65536 bins."""
+"""From here a 16-bit block is counted per bit pattern; below, conversion is cheaper than 65536 bins."""
 
 SAFE_PEAK = {np.dtype(np.float32): (1e-6, 1e8), np.dtype(np.float64): (1e-60, 1e60)}
 """Range of the largest magnitude in which fourth powers of a chunk neither overflow nor lose their bits."""
@@ -128,8 +131,10 @@ def moments(blocks: Iterable[Array], dtype: str = "") -> Moments:
     """Moments of a tensor that arrives in blocks; no block is kept.
 
     Args:
-        blocks: Arrays of any shape, in any order; floats, integers or booleans. A 16-bit float may come as its raw ``uint16`` view.
-        dtype: ``"float16"`` or ``"bfloat16"`` when ``uint16`` blocks are bit patterns; otherwise the arrays' own dtype counts.
+        blocks: Arrays of any shape, in any order; floats, integers or booleans. A 16-bit float may come as its raw
+            ``uint16`` view.
+        dtype: ``"float16"`` or ``"bfloat16"`` when ``uint16`` blocks are bit patterns; otherwise the arrays' own
+            dtype counts.
     """
     total = Moments()
     counts: Array | None = None
