@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from typing import TYPE_CHECKING
 
 from rich.console import Console, RenderableType
@@ -23,6 +24,7 @@ __all__ = ["render"]
 
 COLORS = {"ok": "bold green", "note": "bold cyan", "warning": "bold yellow", "error": "bold red"}
 WORST = 5
+ROOMY = 90
 PROFILES = (
     ("length", "log10_mean_square"),
     ("signal", "log10_signal"),
@@ -45,10 +47,11 @@ def render(report: Report, style: Style) -> str:
         markup=False,
         emoji=False,
     )
-    for model in report.models:
-        if model.status == "ok":
-            for part in _block(model, report, style):
-                console.print(part)
+    for number, model in enumerate(model for model in report.models if model.status == "ok"):
+        if number:
+            console.print()
+        for part in _block(model, report, style):
+            console.print(part)
     return "".join(f"{line.rstrip()}\n" for line in page.getvalue().splitlines())
 
 
@@ -58,13 +61,12 @@ def _block(model: ModelReport, report: Report, style: Style) -> Iterator[Rendera
     yield Padding(Text(_facts(model)), (0, 0, 0, 2))
     yield from _profiles(model.layers, style)
     if verdict in {"warning", "error"}:
-        yield from _worst(model.layers)
+        yield from _worst(model.layers, style)
     for item in report.findings:
         if item.target == model.target:
             yield from _finding(item)
     if style.verbose:
         yield from (Padding(Text(f"note: {sentence}"), (0, 0, 0, 2)) for sentence in model.assumptions)
-    yield Text()
 
 
 def _facts(model: ModelReport) -> str:
@@ -73,8 +75,8 @@ def _facts(model: ModelReport) -> str:
         f"{model.analysed_layers} of {model.weighted_layers} weighted layers analysed",
     ]
     if model.summary:
-        facts.append(f"{model.summary.residual_blocks} residual blocks")
-        facts.append(f"{model.summary.segments} segments")
+        facts.append(_plural(model.summary.residual_blocks, "residual block"))
+        facts.append(_plural(model.summary.segments, "segment"))
         facts.append(f"beta {_number(model.summary.beta, '.3g')}")
     return ", ".join(facts)
 
@@ -82,7 +84,7 @@ def _facts(model: ModelReport) -> str:
 def _profiles(rows: tuple[LayerRow, ...], style: Style) -> Iterator[RenderableType]:
     """How the mean squares of activations and of a small perturbation run with depth, in decades."""
     for label, attribute in PROFILES:
-        values: list[float | None] = [getattr(row, attribute) for row in rows]
+        values = [_finite(getattr(row, attribute)) for row in rows]
         known = [value for value in values if value is not None]
         if len(known) < 2:
             continue
@@ -91,7 +93,7 @@ def _profiles(rows: tuple[LayerRow, ...], style: Style) -> Iterator[RenderableTy
         yield Text(f"  {label:<8} {line}  {ends}", no_wrap=True, overflow="ignore")
 
 
-def _worst(rows: tuple[LayerRow, ...]) -> Iterator[RenderableType]:
+def _worst(rows: tuple[LayerRow, ...], style: Style) -> Iterator[RenderableType]:
     """The weighted layers whose values are farthest from those of the input."""
     weighted = [row for row in rows if row.weight is not None]
     worst = sorted(weighted, key=_distance, reverse=True)[:WORST]
@@ -99,20 +101,22 @@ def _worst(rows: tuple[LayerRow, ...]) -> Iterator[RenderableType]:
         return
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
     table.add_column("worst layers", overflow="fold")
-    table.add_column("weights", overflow="fold")
+    if style.width >= ROOMY:
+        table.add_column("weights", overflow="fold")
     table.add_column("length", justify="right", no_wrap=True)
     table.add_column("signal", justify="right", no_wrap=True)
     for row in weighted:
         if row in worst:
             scheme = row.weight.scheme or f"std {row.weight.std:.3g}" if row.weight else ""
-            table.add_row(row.path, scheme, _state(row, row.log10_mean_square), _state(row, row.log10_signal))
+            layer = (row.path, scheme) if style.width >= ROOMY else (f"{row.path}\n  {scheme}",)
+            table.add_row(*layer, _power(row, row.log10_mean_square), _power(row, row.log10_signal))
     yield Padding(table, (1, 0, 0, 2))
 
 
 def _distance(row: LayerRow) -> float:
     if row.state in {"zero", "nonfinite"}:
         return float("inf")
-    return max(abs(row.log10_signal or 0.0), abs(row.log10_mean_square or 0.0))
+    return max(abs(_finite(row.log10_signal) or 0.0), abs(_finite(row.log10_mean_square) or 0.0))
 
 
 def _finding(item: ReportedFinding) -> Iterator[RenderableType]:
@@ -137,9 +141,17 @@ def _finding(item: ReportedFinding) -> Iterator[RenderableType]:
         yield Padding(details, (0, 0, 0, 4))
 
 
-def _state(row: LayerRow, value: float | None) -> str:
-    return row.state if value is None else f"10^{_number(value)}"
+def _power(row: LayerRow, value: float | None) -> str:
+    return row.state if _finite(value) is None else f"10^{_number(value)}"
 
 
-def _number(value: float | None, form: str = ".1f") -> str:
+def _number(value: float | None, form: str = "z.1f") -> str:
     return "unknown" if value is None else f"{value:{form}}"
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _plural(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
