@@ -11,6 +11,7 @@ import onnx
 import pytest
 from initcheck.errors import ModelLoadError
 from initcheck.sources.onnx.read import read_model
+from initcheck.sources.onnx.wire import header
 from onnx import TensorProto, helper, parser
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ BYTES: dict[str, tuple[bytes, str, str]] = {
     "segment": (with_tensor(segment=TensorProto.Segment(begin=0, end=6)), "element-type", "segment"),
     "no name": (with_tensor(name=None), "damaged", "no name"),
     "name that is no text": (VALID.replace(b"\x42\x01w", b"\x42\x01\xff"), "damaged", "no text"),
+    "metadata that is no text": (VALID + b"\x72\x06\x0a\x01k\x12\x01\xff", "damaged", "no text"),
 }
 
 
@@ -85,6 +87,20 @@ def test_the_model_these_are_made_from_is_sound(tmp_path: Path) -> None:
     for content in (VALID, LARGE):
         (tmp_path / "model.onnx").write_bytes(content)
         assert set(read_model(tmp_path / "model.onnx").tensors) == {"w"}
+
+
+def test_fields_of_a_later_format_are_passed_over(tmp_path: Path) -> None:
+    later = b"\xf1\x01" + bytes(8) + b"\xf5\x01" + bytes(4) + b"\xf0\x01\x07" + b"\xf2\x01\x02ab"
+    (tmp_path / "model.onnx").write_bytes(VALID + later)
+    assert set(read_model(tmp_path / "model.onnx").tensors) == {"w"}
+
+
+def test_a_stretch_that_is_no_tensor_is_not_read_without_bound(tmp_path: Path) -> None:
+    path, length = tmp_path / "model.onnx", 600 << 20
+    with path.open("wb") as file:
+        file.write(VALID + header(6, length))
+        file.truncate(file.tell() + length)
+    assert "no tensor data" in str(fail(path))
 
 
 def make_nothing(path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from initcheck.sources.onnx.elements import ELEMENTS
 from initcheck.sources.onnx.read import read_model
 from initcheck.sources.onnx.tensor import FileRange
+from initcheck.sources.onnx.wire import header
 from onnx import TensorProto, external_data_helper, helper, numpy_helper
 
 if TYPE_CHECKING:
@@ -96,6 +97,20 @@ def test_typed_fields_equal_raw_data(tmp_path: Path, code: int, shape: tuple[int
     getattr(typed, field).extend(np.frombuffer(raw.raw_data, entry).tolist())
     onnx.save(model(typed), tmp_path / "m.onnx")
     assert_reads(tmp_path / "m.onnx", raw)
+
+
+@pytest.mark.parametrize("pieces", [2, 2000], ids=["two pieces", "one tag for each value"])
+def test_values_scattered_over_several_fields_are_joined(tmp_path: Path, pieces: int) -> None:
+    values = np.arange(2000, dtype="<f4")
+    scattered = TensorProto(name="w", dims=[2000], data_type=TensorProto.FLOAT).SerializeToString()
+    for piece in np.split(values, pieces):
+        scattered += header(4, piece.nbytes) + piece.tobytes()
+    whole = model()
+    graph = whole.graph.SerializeToString()
+    whole.ClearField("graph")
+    graph += header(5, len(scattered)) + scattered
+    (tmp_path / "m.onnx").write_bytes(whole.SerializeToString() + header(7, len(graph)) + graph)
+    np.testing.assert_array_equal(read_model(tmp_path / "m.onnx").tensors["w"].load(), values)
 
 
 def test_sixteen_bit_types_arrive_as_bit_patterns(tmp_path: Path) -> None:

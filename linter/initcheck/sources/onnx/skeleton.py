@@ -7,6 +7,7 @@ looked into, so that the cost grows with the number of weights and top-level fie
 from __future__ import annotations
 
 from enum import Enum, auto
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from onnx import TensorProto
@@ -25,6 +26,8 @@ _PAYLOAD_BYTES = 1 << 10
 # Exporters write stack traces of several KiB into nodes; looking into each of them would cost more than it saves.
 _NODE_BYTES = 16 << 10
 _SKELETON_BYTES = 1 << 29
+# More fields than this are values with a tag each (not packed), which protobuf turns into an array better than Python.
+_TENSOR_FIELDS = 1000
 # Protobuf itself parses no deeper.
 _DEPTH = 100
 
@@ -73,7 +76,7 @@ def skeleton(file: WireFile) -> bytes:
     Such a tensor says ``data_location = EXTERNAL`` and holds ``EMBEDDED_OFFSET`` and ``length`` in ``external_data``.
 
     Raises:
-        WireFormatError: If the bytes are not protobuf, or more than 512 MiB of them are no weights.
+        WireFormatError: If the bytes are not protobuf, or hold a stretch of 512 MiB that is no tensor data.
     """
     stripped = _strip(file, 0, file.size, _Message.MODEL, 0)
     return _copy(file, [(0, file.size)]) if stripped is None else stripped
@@ -106,8 +109,10 @@ def _strip(file: WireFile, start: int, end: int, message: _Message, depth: int) 
 
 
 def _strip_tensor(file: WireFile, start: int, end: int) -> bytes | None:
-    """Rewrite one TensorProto; ``None`` if its payload is small or lies in integer fields."""
-    fields = list(file.fields(start, end))
+    """Rewrite one TensorProto; ``None`` if its payload is small, scattered, or lies in integer fields."""
+    fields = list(islice(file.fields(start, end), _TENSOR_FIELDS + 1))
+    if len(fields) > _TENSOR_FIELDS:
+        return None
     data_type = _last_value(fields, _DATA_TYPE)
     if _last_value(fields, _DATA_LOCATION) == TensorProto.EXTERNAL:
         # The standard forbids raw_data here; readers ignore it, and so is it dropped.
@@ -143,6 +148,6 @@ def _copy(file: WireFile, ranges: Iterable[tuple[int, int]]) -> bytes:
     pieces = []
     for start, end in ranges:
         if end - start > _SKELETON_BYTES:
-            raise WireFormatError(f"{end - start} bytes at byte {start} are no weights")
+            raise WireFormatError(f"{end - start} bytes from byte {start} on are no tensor data")
         pieces.append(file.read(start, end))
     return b"".join(pieces)
