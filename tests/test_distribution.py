@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from initcheck.distribution import Distribution, Family
 from initcheck.estimate import estimate
+from initcheck.rows import RowSample
 
 RNG = np.random.default_rng
 
@@ -126,10 +127,7 @@ def test_a_stream_of_reused_buffers_gives_what_the_array_gives():
 
 
 def test_a_large_stream_is_judged_by_part_of_its_rows(monkeypatch):
-    from initcheck import estimate as module
-    from initcheck.rows import RowSample
-
-    monkeypatch.setattr(module, "RowSample", lambda shape: RowSample(shape, limit=64 * 300 * 2))
+    monkeypatch.setattr("initcheck.estimate.RowSample", lambda shape: RowSample(shape, limit=64 * 300 * 2))
     w = RNG(8).standard_normal((700, 300)).astype(np.float32)
     facts = estimate(iter(np.array_split(w.reshape(-1), 13)), w.shape)[1]
     assert facts.count == 700

@@ -82,7 +82,9 @@ def test_other_types_are_converted(dtype, size):
 
 @settings(max_examples=30, deadline=None)
 @given(
-    seed=st.integers(0, 2**32 - 1), cuts=st.lists(st.integers(0, 200_000), max_size=6), shift=st.sampled_from([0.0, 5.0])
+    seed=st.integers(0, 2**32 - 1),
+    cuts=st.lists(st.integers(0, 200_000), max_size=6),
+    shift=st.sampled_from([0.0, 5.0]),
 )
 def test_blocks_agree_with_the_whole(seed, cuts, shift):
     x = (np.random.default_rng(seed).standard_normal(200_000) + shift).astype(np.float32)

@@ -37,7 +37,7 @@ NORM_ELEMENTS = 256
 GRAM_ROWS = 8
 """Rows whose inner products are formed: 28 of them vanish together in no random matrix."""
 
-FINGERPRINT = 8
+FINGERPRINT = 4
 """Elements by which rows are told apart before any is compared in full."""
 
 
@@ -131,12 +131,14 @@ def row_facts(sample: Array, shape: Sequence[int], out_axis: int, moments: Momen
     if moments.nonfinite == 0 and moments.minimum == moments.maximum:
         return RowFacts(count, 1, units, 0.0, 0.0)
     table = sample.reshape(math.prod(sample.shape[:out_axis]), units, -1)
-    chosen = np.arange(units) if units <= NORM_ROWS else np.arange(NORM_ROWS) * units // NORM_ROWS
-    rows = widen(_elements(table, chosen, NORM_ELEMENTS), dtype).astype(np.float64)
     variation = expected = math.nan
     if moments.nonfinite == 0:
+        chosen = slice(None) if units <= NORM_ROWS else np.arange(NORM_ROWS) * units // NORM_ROWS
+        rows = widen(_elements(table, chosen, NORM_ELEMENTS), dtype)
         scale = max(-moments.minimum, moments.maximum)
-        norms = np.linalg.norm(rows / scale, axis=1)
+        if not 1e-15 < scale < 1e15:
+            rows = rows.astype(np.float64) / scale
+        norms = np.sqrt(np.einsum("ij,ij->i", rows, rows)).astype(np.float64)
         mean = float(norms.mean())
         variation = float(norms.std(ddof=1)) / mean if mean and len(norms) > 1 else 0.0
         expected = _square_variation(moments) / math.sqrt(rows.shape[1]) / 2.0
@@ -198,24 +200,24 @@ def _square_variation(moments: Moments) -> float:
     return math.sqrt(max(moments.kurtosis - 1.0 + 4.0 * mean * (skewness + mean), 0.0)) / (1.0 + mean * mean)
 
 
-def _elements(table: Array, units: Array, wanted: int) -> Array:
+def _elements(table: Array, units: Array | slice, wanted: int) -> Array:
     """(unit, element) matrix of about ``wanted`` elements of each unit from a (before, unit, behind) table."""
     behind = min(table.shape[2], wanted)
     before = min(table.shape[0], -(-wanted // behind))
     step = max(1, table.shape[0] // before)
     part = table[: step * before : step, :, :behind][:, units]
-    return part.transpose(1, 0, 2).reshape(len(units), -1)
+    return part.transpose(1, 0, 2).reshape(part.shape[1], -1)
 
 
 def _distinct(table: Array, dtype: str) -> int:
     """Number of different units in a (before, unit, behind) table, zeros of either sign being equal."""
-    units = np.arange(table.shape[1])
-    prints = widen(_elements(table, units, FINGERPRINT), dtype).astype(np.float64) + 0.0
+    prints = widen(_elements(table, slice(None), FINGERPRINT), dtype).astype(np.float64) + 0.0
     keys = np.random.default_rng(0).integers(1, 2**63, prints.shape[1], dtype=np.uint64) | np.uint64(1)
     hashes = (prints.view(np.uint64) * keys).sum(axis=1, dtype=np.uint64)
-    _, group, sizes = np.unique(hashes, return_inverse=True, return_counts=True)
-    shared = units[sizes[group] > 1]
-    alone = len(units) - len(shared)
-    if not len(shared):
-        return alone
-    return alone + len({(widen(table[:, unit], dtype) + 0.0).tobytes() for unit in shared})
+    ordered = np.sort(hashes)
+    repeated = ordered[1:][ordered[1:] == ordered[:-1]]
+    if not repeated.size:
+        return len(hashes)
+    shared = np.flatnonzero(np.isin(hashes, repeated))
+    compared = {(widen(table[:, unit], dtype) + 0.0).tobytes() for unit in shared}
+    return len(hashes) - len(shared) + len(compared)

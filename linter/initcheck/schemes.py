@@ -71,7 +71,9 @@ class Scheme:
         """Variance of one weight; nan where the fan is not known (zero) and for an identity, which is no draw."""
         if self.family in {Family.CONSTANT, Family.IDENTITY}:
             return 0.0 if self.family is Family.CONSTANT else math.nan
-        fan = {"": 1.0, "fan_in": fan_in, "fan_out": fan_out, "average": (fan_in + fan_out) / 2.0}[self.fan]
+        fan = 1.0
+        if self.fan:
+            fan = (fan_in + fan_out) / 2.0 if self.fan == "average" else fan_in if self.fan == "fan_in" else fan_out
         if fan <= 0.0:
             return math.nan
         return self.scale * self.scale / fan * (truncated_variance(self.cut) if self.cut < math.inf else 1.0)
