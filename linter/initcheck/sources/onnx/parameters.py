@@ -1,0 +1,124 @@
+"""Parameters that nodes read, each read from the file once, when all its uses are known."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from initcheck.estimate import estimate
+from initcheck.graph import Parameter
+from initcheck.statistics import widen
+
+if TYPE_CHECKING:
+    from initcheck.sources.onnx.known import Array, Known, Origin
+
+__all__ = ["ParameterTable", "Role"]
+
+VALUES_LIMIT = 65536
+"""Elements up to which a parameter keeps its values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """How a node uses a parameter.
+
+    Attributes:
+        name: What people call the parameter, empty if its own name says it.
+        out_axis: Stored axis of output units, None if unknown.
+        fans: (fan_in, fan_out) as its initialiser counted; None to count by shape.
+        groups: Groups of a convolution.
+    """
+
+    name: str = ""
+    out_axis: int | None = None
+    fans: tuple[float, float] | None = None
+    groups: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    origin: Origin
+    shape: tuple[int, ...]
+    scale: float
+    role: Role
+
+
+class ParameterTable:
+    """Collects uses, then builds the parameters."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, _Entry] = {}
+
+    def use(self, known: Known, role: Role | None = None, *, keep_shape: bool = False) -> str:
+        """Register a use of a learned tensor; the first use that gives it a role decides.
+
+        Args:
+            known: View of the tensor.
+            role: How it is used, None when the use tells nothing (an operand of an addition).
+            keep_shape: Whether the view's shape matters to the reader, as it does for broadcasting.
+
+        Returns:
+            The key under which ``Graph.parameters`` will hold it.
+        """
+        origin = known.origin
+        if origin is None:
+            raise ValueError("a constant is no parameter")
+        shape = known.shape if keep_shape else origin.shape
+        key = origin.name
+        if known.scale != 1.0:
+            key += f"*{known.scale:g}"
+        if shape != origin.shape:
+            key += str(list(shape)).replace(" ", "")
+        entry = self._entries.get(key)
+        if entry is None:
+            self._entries[key] = _Entry(origin, shape, known.scale, role or Role())
+        elif role is not None and entry.role == Role():
+            self._entries[key] = replace(entry, role=role)
+        return key
+
+    def build(self, wanted: set[str]) -> dict[str, Parameter]:
+        """Read the wanted parameters, in order of first use."""
+        return {key: _build(entry) for key, entry in self._entries.items() if key in wanted}
+
+
+def _build(entry: _Entry) -> Parameter:
+    origin, role = entry.origin, entry.role
+    distribution, rows = estimate(
+        _blocks(entry),
+        origin.shape,
+        origin.dtype if entry.scale == 1.0 else "",
+        out_axis=role.out_axis,
+        fans=role.fans,
+        groups=role.groups,
+    )
+    values = None
+    if distribution.size <= VALUES_LIMIT and _has_values(origin):
+        stored = origin.array if origin.array is not None else _load(origin)
+        values = np.asarray(stored, np.float64).reshape(entry.shape) * entry.scale
+    return Parameter(role.name or origin.name, entry.shape, origin.dtype, distribution, rows, values)
+
+
+def _has_values(origin: Origin) -> bool:
+    return origin.array is not None or (origin.ref is not None and origin.ref.element is not None)
+
+
+def _load(origin: Origin) -> Array:
+    if origin.ref is None:
+        raise ValueError("neither stored nor computed")
+    return origin.ref.load()
+
+
+def _blocks(entry: _Entry) -> Iterator[Array]:
+    origin = entry.origin
+    if origin.ref is None or origin.ref.dtype not in _STREAMED:
+        stored = origin.array if origin.array is not None else _load(origin)
+        yield stored.reshape(-1) if entry.scale == 1.0 else stored.reshape(-1) * entry.scale
+        return
+    for block in origin.ref.blocks():
+        yield block if entry.scale == 1.0 else widen(block, origin.dtype) * entry.scale
+
+
+_STREAMED = frozenset({"float64", "float32", "float16", "bfloat16"})
