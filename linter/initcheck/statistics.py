@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 __all__ = ["Moments", "array_moments", "moments", "widen"]
 
@@ -27,8 +27,8 @@ Array = npt.NDArray[Any]
 CHUNK = 1 << 16
 """Elements per chunk: two float32 buffers of this size stay in the second-level cache."""
 
-HISTOGRAM_FROM = 1 << 14
-"""From here a 16-bit block is counted per bit pattern; below, conversion is cheaper than 65536 bins."""
+WIDE_CHUNK = 1 << 13
+"""Elements per chunk of float64, which BLAS would spread over threads above 10 000 at several times the CPU time."""
 
 SAFE_PEAK = {np.dtype(np.float32): (1e-6, 1e8), np.dtype(np.float64): (1e-60, 1e60)}
 """Range of the largest magnitude in which fourth powers of a chunk neither overflow nor lose their bits."""
@@ -137,16 +137,11 @@ def moments(blocks: Iterable[Array], dtype: str = "") -> Moments:
             dtype counts.
     """
     total = Moments()
-    counts: Array | None = None
-    for block in blocks:
-        flat = block.reshape(-1)
-        if flat.dtype == np.float16:
-            flat, dtype = flat.view(np.uint16), "float16"
-        if dtype in {"float16", "bfloat16"} and flat.size >= HISTOGRAM_FROM:
-            counts = _count_patterns(flat, counts)
-        else:
-            total = _dense(widen(flat, dtype), total)
-    return total if counts is None else total + _of_patterns(counts, dtype)
+    with np.errstate(invalid="ignore"):
+        for block in blocks:
+            for part in _chunks(block.reshape(-1), dtype):
+                total = total + part if total.size else part
+    return total
 
 
 def array_moments(array: Array, dtype: str = "") -> Moments:
@@ -173,14 +168,31 @@ def widen(array: Array, dtype: str = "") -> Array:
     return array.astype(np.float32 if array.dtype == np.float16 else np.float64)
 
 
-def _dense(flat: Array, total: Moments) -> Moments:
-    """``total`` with the float32 or float64 elements of ``flat`` added."""
-    square = np.empty(min(flat.size, CHUNK), flat.dtype)
-    with np.errstate(invalid="ignore"):
-        for start in range(0, flat.size, CHUNK):
-            part = _of_chunk(flat[start : start + CHUNK], square)
-            total = total + part if total.size else part
-    return total
+def _chunks(flat: Array, dtype: str) -> Iterator[Moments]:
+    """Moments of each chunk of a one-dimensional array."""
+    half = flat.dtype == np.float16 or (flat.dtype == np.uint16 and dtype == "float16")
+    narrow = half or flat.dtype == np.float32 or (flat.dtype == np.uint16 and dtype == "bfloat16")
+    step = CHUNK if narrow else WIDE_CHUNK
+    square = np.empty(min(flat.size, step), np.float32 if narrow else np.float64)
+    for start in range(0, flat.size, step):
+        chunk = flat[start : start + step]
+        yield _of_chunk(_decode_half(chunk) if half else widen(chunk, dtype), square)
+
+
+def _decode_half(chunk: Array) -> Array:
+    """float16 as float32, twice as fast as a cast: exponent and fraction moved in place, the bias mended by a product.
+
+    Subnormals come out right because the product is exact; what would be 65536 or more was infinite or nan.
+    """
+    bits = chunk.view(np.int16).astype(np.int32)
+    bits <<= 13
+    # The sign was carried along by the wider integer; only its topmost copy is wanted.
+    bits &= np.int32(-0x70002000)
+    values = bits.view(np.float32)
+    values *= np.float32(2.0**112)
+    if values.size and max(-float(values.min()), float(values.max())) >= 65536.0:
+        return chunk.view(np.float16).astype(np.float32)
+    return values
 
 
 def _of_chunk(x: Array, square: Array) -> Moments:
@@ -222,55 +234,12 @@ def _of_chunk(x: Array, square: Array) -> Moments:
         n,
         center * peak,
         float(q.sum()) * unit,
-        float(q.dot(y)) * unit * peak,
-        float(q.dot(q)) * unit * unit,
+        float((q * y).sum()) * unit * peak,
+        float((q * q).sum()) * unit * unit,
         low,
         high,
         zeros,
     )
-
-
-def _count_patterns(patterns: Array, counts: Array | None) -> Array:
-    """How often each of the 65536 bit patterns occurs, added to ``counts``."""
-    total = np.zeros(1 << 16, np.int64) if counts is None else counts
-    for start in range(0, patterns.size, 4 * CHUNK):
-        total += np.bincount(patterns[start : start + 4 * CHUNK], minlength=1 << 16)
-    return total
-
-
-def _of_patterns(counts: Array, dtype: str) -> Moments:
-    """Moments of the numbers behind counted bit patterns, in float64 about their mean."""
-    seen = np.flatnonzero(counts)
-    values, times = _pattern_values(dtype)[seen], counts[seen]
-    finite = np.isfinite(values)
-    nonfinite = int(times[~finite].sum())
-    values, times = values[finite], times[finite]
-    if not values.size:
-        return Moments(nonfinite=nonfinite)
-    count = int(times.sum())
-    low, high = float(values.min()), float(values.max())
-    mean = low if low == high else float(times @ values) / count
-    d = values - mean
-    q = d * d
-    return Moments(
-        count,
-        mean,
-        float(times @ q),
-        float(times @ (q * d)),
-        float(times @ (q * q)),
-        low,
-        high,
-        int(times[values == 0.0].sum()),
-        nonfinite,
-    )
-
-
-@cache
-def _pattern_values(dtype: str) -> Array:
-    """The 65536 numbers of a 16-bit float type, by bit pattern."""
-    patterns = np.arange(1 << 16, dtype=np.uint32).astype(np.uint16)
-    with np.errstate(invalid="ignore"):
-        return widen(patterns, dtype).astype(np.float64)
 
 
 @cache
