@@ -1,82 +1,29 @@
-"""The forward fold: one signal per value, one contribution per step (interface; the fold follows)."""
+"""The forward fold: one signal per value, one entry of the ledger per step."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from initcheck.graph import WEIGHTED, Graph, Node, Op
+from initcheck.signal.axes import input_axes
+from initcheck.signal.law import Argument, Context, Moments
+from initcheck.signal.laws import LAWS
+from initcheck.signal.laws.opaque import OpaqueLaw
+from initcheck.signal.ledger import Contribution, Quantity, contributions
+from initcheck.signal.segments import Segment, find_segments
+from initcheck.signal.signal import Signal
+
 if TYPE_CHECKING:
-    from initcheck.graph import Graph
-    from initcheck.signal.signal import Signal
     from initcheck.structure import Structure
 
 __all__ = ["Contribution", "Forward", "Quantity", "Segment", "propagate"]
 
-
-class Quantity(StrEnum):
-    """What a contribution adds to."""
-
-    SIGNAL = "signal"
-    """log10 of the mean-square gain of a small perturbation."""
-    LENGTH = "length"
-    """log10 of the change of the mean square."""
-    RESIDUAL = "residual"
-    """log10 of the growth of the mean square at a residual addition."""
-    FLUCTUATION = "fluctuation"
-    """Var[ln M] newly injected (nats squared, not a logarithm)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Contribution:
-    """What one node adds to a quantity of its segment.
-
-    Attributes:
-        node: Name of the node.
-        path: Layer path of the node.
-        quantity: What it adds to.
-        amount: Decades, or nats squared for ``FLUCTUATION``.
-        reason: Why, in words people use (``kaiming_uniform(a=√5)``, ``relu``, ``zero padding``).
-        segment: Segment of the node's output.
-    """
-
-    node: str
-    path: str
-    quantity: Quantity
-    amount: float
-    reason: str
-    segment: int
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A stretch of the main path between two normalisations (residual branches left out).
-
-    Attributes:
-        index: Number, in order of the graph; matches ``Contribution.segment``.
-        start: Name of the node that opens it (a normalisation or a joining of segments), empty at the graph's input.
-        end: Name of the node that closes it (a normalisation, the head, or the node of the main output).
-        first_layer: Path of the first weighted layer in it, empty if none.
-        signal_gain: log10 of the mean-square small-perturbation gain from its start to the input of ``end`` (to the
-            output of the head for the last segment when that is larger: a head may be zero, but must not explode).
-        length_gain: log10 of the mean square at its end over that at its start.
-        residual_growth: log10, summed over the residual additions in it.
-        log_length_variance: Largest Var[ln M] (nats squared) of a hidden value in it.
-        uncertainty: Decades, half-width of the interval of ``signal_gain`` and ``residual_growth``.
-        assumed: Whether it rests on an operation that was not understood.
-    """
-
-    index: int
-    start: str
-    end: str
-    first_layer: str
-    signal_gain: float
-    length_gain: float
-    residual_growth: float
-    log_length_variance: float
-    uncertainty: float
-    assumed: bool
+_OPAQUE = OpaqueLaw()
+_NO_FINITE_WIDTH = frozenset({Op.ELEMENTWISE, Op.NORMALIZE})
+"""Readers that do not sum over units: their input's finite-width noise is not asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,13 +34,128 @@ class Forward:
         signals: Value name -> signal; None where nothing is known.
         ledger: Contributions in order of the graph.
         segments: Segments of the main path.
+        guessed: Names of nodes on signals for which no law had an answer: what comes after is assumed or unknown.
     """
 
     signals: Mapping[str, Signal | None]
     ledger: tuple[Contribution, ...]
     segments: tuple[Segment, ...]
+    guessed: frozenset[str]
 
 
 def propagate(graph: Graph, structure: Structure, *, typical: bool) -> Forward:
-    """Fold the laws over a graph."""
-    raise AssertionError((graph, structure, typical))
+    """Fold the laws over a graph.
+
+    Inputs are independent standard normal numbers, integer inputs uniform random ids.
+
+    Args:
+        graph: The lowered model.
+        structure: Its residual additions, bottlenecks and heads.
+        typical: Follow the mean of ln M (what is measured) rather than the mean of M (what the paper speaks of).
+    """
+    return _Fold(graph, structure, typical=typical).run()
+
+
+class _Fold:
+    """State of one fold; ``run`` is its only method for others."""
+
+    def __init__(self, graph: Graph, structure: Structure, *, typical: bool) -> None:
+        self.graph = graph
+        self.structure = structure
+        skips = {name: residual.skip_index for name, residual in structure.residuals.items()}
+        self.context = Context(values=graph.values, typical=typical, skip_index=skips)
+        self.signals: dict[str, Signal | None] = {}
+        self.ledger: list[Contribution] = []
+        self.guessed: set[str] = set()
+        # Noise index -> (node, path, reason) of the layer whose finite width it is.
+        self.owners: dict[int, tuple[str, str, str]] = {}
+        # Value -> path of the weighted layer it was last summed by.
+        self.layer_of: dict[str, str] = {}
+
+    def run(self) -> Forward:
+        """Visit inputs, then nodes in order."""
+        for name in self.graph.inputs:
+            self.signals[name] = self._input(name)
+        for node in self.graph.nodes:
+            self._visit(node)
+        segments = find_segments(self.graph, self.structure, self.signals, self.context.segments)
+        return Forward(self.signals, tuple(self.ledger), segments, frozenset(self.guessed))
+
+    def _input(self, name: str) -> Signal | None:
+        value = self.graph.values[name]
+        if not value.is_float or value.shape is None:
+            return None
+        return self.context.create(
+            Moments(1.0, 0.0, 0.0, 0.0, 1.0),
+            self.context.root(1.0),
+            shape=value.shape,
+            axes=input_axes(self.graph, name, self.structure.consumers),
+            realized=True,
+        )
+
+    def _argument(self, name: str) -> Argument:
+        if name in self.signals:
+            return self.signals[name]
+        return self.graph.parameters.get(name) or self.graph.constants.get(name)
+
+    def _visit(self, node: Node) -> None:
+        args = [self._argument(name) for name in node.inputs]
+        inputs = [arg for arg in args if isinstance(arg, Signal)]
+        outputs = LAWS[node.op].forward(node, args, self.context)
+        if self._unanswered(node, inputs, outputs):
+            self.guessed.add(node.name)
+            outputs = _OPAQUE.forward(node, args, self.context)
+        layer = node.path or node.name if node.op in WEIGHTED else self._layer(node)
+        assumed = any(x.assumed for x in inputs)
+        for name, output in zip(node.outputs, outputs, strict=False):
+            self.layer_of[name] = layer
+            if output is None:
+                self.signals[name] = None
+                continue
+            signal = replace(output, assumed=True) if assumed and not self._resets(output, inputs) else output
+            self._record(node, inputs, signal)
+            self.signals[name] = self._settled(name, signal, node)
+
+    def _unanswered(self, node: Node, inputs: list[Signal], outputs: tuple[Signal | None, ...]) -> bool:
+        if node.op is Op.OPAQUE:
+            return bool(inputs)
+        if not node.outputs or (outputs and outputs[0] is not None):
+            return False
+        value = self.graph.values.get(node.outputs[0])
+        return bool(inputs) and value is not None and value.is_float
+
+    def _layer(self, node: Node) -> str:
+        known = (self.layer_of[name] for name in node.inputs if name in self.layer_of)
+        return next(known, node.path or node.name)
+
+    @staticmethod
+    def _resets(output: Signal, inputs: list[Signal]) -> bool:
+        return all(output.segment != x.segment for x in inputs)
+
+    def _settled(self, name: str, signal: Signal, node: Node) -> Signal:
+        """Name the signal's finite-width noise, and merge noises that no other living value shares."""
+        if name in self.structure.bottlenecks and len(signal.source.noise) > 1:
+            total = math.sqrt(sum(c * c for c in signal.source.noise.values()))
+            source = replace(signal.source, noise={self.context.next_index(): total})
+            signal = replace(signal, source=source)
+        readers = self.structure.consumers.get(name, ())
+        if signal.own_index >= 0 or all(reader.op in _NO_FINITE_WIDTH for reader in readers):
+            return signal
+        index = self.context.next_index()
+        layer = self.layer_of.get(name, node.path)
+        self.owners[index] = (node.name, layer, f"width {signal.units}")
+        return replace(signal, own_index=index, own_noise=signal.finite_width_noise())
+
+    def _record(self, node: Node, inputs: list[Signal], result: Signal) -> None:
+        residual = node.name in self.structure.residuals
+        self.ledger += contributions(self.graph, node, inputs, result, residual=residual)
+        if any(x.source.index == result.source.index for x in inputs):
+            return
+        inherited = {index for x in inputs for index in x.source.noise}
+        for index, coefficient in result.source.noise.items():
+            if index in inherited or coefficient * coefficient < 1e-9:
+                continue
+            name, path, reason = self.owners.get(index, (node.name, node.path or node.name, "inner product"))
+            self.ledger.append(
+                Contribution(name, path, Quantity.FLUCTUATION, coefficient * coefficient, reason, result.segment)
+            )

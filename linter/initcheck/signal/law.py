@@ -1,0 +1,251 @@
+"""What a law is, and the factory every law makes its new sources with."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Protocol, TypeAlias
+
+import numpy as np
+
+from initcheck.graph import Axis, Constant, Node, Parameter, Value
+from initcheck.signal.quadrature import NODES, Table, correlation_of, expectation, hermite_powers
+from initcheck.signal.signal import Signal, Source, gaussian_table
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["BATCH_SIZE", "Argument", "Context", "Law", "Moments", "moments_of"]
+
+BATCH_SIZE = 32
+"""Samples the analysis assumes, whatever the example inputs hold (batch normalisation depends on it)."""
+
+_LARGEST = 1e290
+_SMALLEST = 1e-290
+_MAXIMUM_SHIFT = 4.0
+
+Argument: TypeAlias = "Signal | Parameter | Constant | None"
+"""Input of a law; None for an absent optional input, an integer activation or an unknown value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """Second moments of a value under construction.
+
+    Attributes:
+        mean_square: E[x²].
+        mean: E[x], coherent over units.
+        pair_position: E[x_a x_b], two positions of one sample.
+        pair_sample: E[x x'], two samples.
+        perturbation: Mean-square response to a small input perturbation.
+    """
+
+    mean_square: float
+    mean: float
+    pair_position: float
+    pair_sample: float
+    perturbation: float
+
+    def scaled(self, power: float, mean: float | None = None) -> Moments:
+        """Multiplied by an independent factor of second moment ``power`` and mean ``mean`` (default its root)."""
+        factor = math.sqrt(power) if mean is None else mean
+        return Moments(
+            power * self.mean_square,
+            factor * self.mean,
+            power * self.pair_position,
+            power * self.pair_sample,
+            power * self.perturbation,
+        )
+
+
+def moments_of(signal: Signal) -> Moments:
+    """The moments of a signal."""
+    return Moments(signal.mean_square, signal.mean, signal.pair_position, signal.pair_sample, signal.gain)
+
+
+@dataclass(slots=True)
+class Segments:
+    """Stretches between normalisations as the fold meets them: parent and opening node of each."""
+
+    parents: list[int] = field(default_factory=list)
+    starts: list[str] = field(default_factory=list)
+
+    def open(self, parent: int, start: str) -> int:
+        """Number of a new segment."""
+        self.parents.append(parent)
+        self.starts.append(start)
+        return len(self.parents) - 1
+
+    def is_ancestor(self, older: int, younger: int) -> bool:
+        """Whether ``younger`` was opened inside ``older`` or is the same."""
+        while younger > older:
+            younger = self.parents[younger]
+        return younger == older
+
+    def common(self, first: int, second: int) -> int:
+        """Innermost segment both were opened inside of, -1 for none."""
+        while first != second:
+            if first > second:
+                first = self.parents[first]
+            else:
+                second = self.parents[second]
+            if min(first, second) < 0:
+                return -1
+        return first
+
+
+@dataclass(slots=True)
+class Context:
+    """What laws need beside their arguments.
+
+    Attributes:
+        values: Shape and type of every activation.
+        typical: Whether to follow the mean of ln M rather than the mean of M (THEORY 2.4).
+        skip_index: For residual additions: node name -> index of the skip among the inputs.
+        segments: Segments opened so far.
+        batch: Samples in a batch.
+    """
+
+    values: Mapping[str, Value]
+    typical: bool
+    skip_index: Mapping[str, int] = field(default_factory=dict)
+    segments: Segments = field(default_factory=Segments)
+    batch: int = BATCH_SIZE
+    _counter: Iterator[int] = field(default_factory=itertools.count)
+
+    def next_index(self) -> int:
+        """A number not used before, for sources and noises."""
+        return next(self._counter)
+
+    def root(self, mean_square: float) -> Signal:
+        """Template of a signal with no history: it belongs to the segment at the model's input.
+
+        Args:
+            mean_square: What the length of the segment is compared with.
+        """
+        if not self.segments.parents:
+            self.segments.open(-1, "")
+        source = Source(self.next_index(), NODES, 0.0, 0.0, 1.0)
+        start = mean_square if mean_square > 0.0 else 1.0
+        return Signal(source, NODES, NODES, NODES, (), (), segment=0, reference=1.0, start_mean_square=start)
+
+    def shape(self, node: Node, output: int = 0) -> tuple[int, ...] | None:
+        """Shape of a node's output, None when unknown."""
+        value = self.values.get(node.outputs[output])
+        return value.shape if value is not None else None
+
+    def create(
+        self,
+        moments: Moments,
+        like: Signal,
+        *,
+        shape: tuple[int, ...],
+        axes: tuple[Axis, ...],
+        noise: Mapping[int, float] | None = None,
+        parents: Sequence[Signal] = (),
+        realized: bool = False,
+        uncertainty: float = 0.0,
+        marginal: Table | None = None,
+        profile: NDArray[np.float64] | None = None,
+    ) -> Signal:
+        """A signal over a new source.
+
+        Args:
+            moments: Its moments in mean field; on the typical path they are lowered by exp(-v/2), v the variance newly injected.
+            like: Signal whose segment and marks it inherits.
+            shape: Sizes of its axes.
+            axes: What its axes run over.
+            noise: ln M as a combination of independent variables.
+            parents: Signals whose own noise counts as new (THEORY 2.4).
+            realized: Whether its length over units is fixed.
+            uncertainty: Variance in squared decades.
+            marginal: Shape of its distribution where it is not Gaussian, any location and scale.
+            profile: Spatial profile, mean 1.
+        """
+        noise = noise or {}
+        if self.typical and parents:
+            moments = _typical(moments, noise, parents)
+        mean_square = moments.mean_square
+        if not math.isfinite(mean_square) or mean_square > _LARGEST:
+            mean_square = _LARGEST
+        mean = math.copysign(min(abs(moments.mean), math.sqrt(mean_square)), moments.mean)
+        if mean_square < _SMALLEST:
+            mean_square = mean = 0.0
+        variance = max(mean_square - mean * mean, 0.0)
+        base, powers = _shape_base(mean, variance, marginal)
+        source = Source(
+            index=self.next_index(),
+            base=base,
+            rho_position=_rho(moments.pair_position, mean, variance, powers),
+            rho_sample=_rho(moments.pair_sample, mean, variance, powers),
+            perturbation=min(max(moments.perturbation, 0.0), _LARGEST),
+            noise=noise,
+            realized=realized,
+            uncertainty=uncertainty,
+        )
+        return replace(
+            like,
+            source=source,
+            table=base,
+            slope=np.ones_like(base),
+            stretch=base,
+            shape=shape,
+            axes=axes,
+            profile=profile,
+            own_index=-1,
+            own_noise=0.0,
+            logits=None,
+            mixing=None,
+        )
+
+
+class Law(Protocol):
+    """Propagation of one operation.
+
+    A law is pure: the same arguments give the same signals up to the numbers of new sources. Where the theory stops it
+    returns None or marks its output as assumed; it never extrapolates.
+    """
+
+    def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
+        """Signals of the node's outputs.
+
+        Args:
+            node: The operation.
+            args: Its inputs in order.
+            context: Shapes, the kind of fold, and the source of new indices.
+        """
+        ...
+
+
+def _typical(moments: Moments, noise: Mapping[int, float], parents: Sequence[Signal]) -> Moments:
+    inherited = {k for parent in parents for k in parent.source.noise}
+    fresh = min(sum(c * c for k, c in noise.items() if k not in inherited), _MAXIMUM_SHIFT)
+    shift = math.exp(-0.5 * fresh)
+    return Moments(
+        moments.mean_square * shift,
+        moments.mean * math.sqrt(shift),
+        moments.pair_position * shift,
+        moments.pair_sample * shift,
+        moments.perturbation * shift,
+    )
+
+
+def _shape_base(mean: float, variance: float, marginal: Table | None) -> tuple[Table, Table | None]:
+    if marginal is None:
+        return gaussian_table(mean, variance), None
+    location = expectation(marginal)
+    spread = math.sqrt(max(expectation(marginal * marginal) - location * location, 0.0))
+    if spread <= 1e-12 * abs(location) or spread == 0.0:
+        return gaussian_table(mean, variance), None
+    base = mean + (marginal - location) * (math.sqrt(variance) / spread)
+    return base, hermite_powers(base)
+
+
+def _rho(pair: float, mean: float, variance: float, powers: Table | None) -> float:
+    if variance <= 1e-14 * mean * mean or variance <= 0.0:
+        return 1.0
+    if powers is None:
+        return float(np.clip((pair - mean * mean) / variance, -1.0, 1.0))
+    return correlation_of(powers, pair)

@@ -1,0 +1,400 @@
+"""Sums, products, quotients and extremes of two values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from initcheck.graph import Axis, Node, Op
+from initcheck.signal.functions import apply
+from initcheck.signal.law import Argument, Context, Moments
+from initcheck.signal.marginal import quantile_table, sum_marginal
+from initcheck.signal.operands import Factor, Operand, aligned, factor_signal, factors, join, operand, output_layout
+from initcheck.signal.quadrature import COARSE_NODES, COARSE_WEIGHTS, NODES, Table
+from initcheck.signal.signal import Signal
+
+__all__ = ["ExtremeLaw", "ProductLaw", "QuotientLaw", "SumLaw", "WhereLaw"]
+
+Axes = tuple[Axis, ...]
+_NEGLIGIBLE = 1e-12
+
+
+class SumLaw:
+    """x + y or x - y.
+
+    One source: pointwise, exact. Different sources: q = q_x + q_y ± 2 μ_x μ_y and the like for pairs; the perturbations add
+    because the sources' weights are independent. The inner product of two values of n units adds a noise of variance
+    4 v_x v_y / q² / n_eff (THEORY 2.9).
+    """
+
+    def __init__(self, sign: float) -> None:
+        self.sign = sign
+
+    def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
+        """Sum of signals, parameters, constants."""
+        first, second = operand(args[0]), operand(args[1])
+        layout = output_layout(context.shape(node), (first, second))
+        if first is None or second is None or layout is None:
+            return (None,)
+        shape, axes = layout
+        if isinstance(first, Signal) and not isinstance(second, Signal):
+            return (self._shift(first, second, self.sign, shape, axes, node, context),)
+        if isinstance(second, Signal) and not isinstance(first, Signal):
+            flipped = second.scaled(self.sign)
+            return (self._shift(flipped, first, 1.0, shape, axes, node, context),)
+        if isinstance(first, Signal) and isinstance(second, Signal):
+            return (self._add(first, second, shape, axes, node, context),)
+        return (None,)
+
+    def _shift(
+        self,
+        x: Signal,
+        other: Operand,
+        sign: float,
+        shape: tuple[int, ...],
+        axes: Axes,
+        node: Node,
+        context: Context,
+    ) -> Signal | None:
+        if isinstance(other, float):
+            if x.logits is not None:
+                return x
+            return replace(x, table=x.table + sign * other).fresh()
+        if not isinstance(other, Factor):
+            return None
+        if x.logits is not None:
+            return _masked(x, other)
+        if sign < 0.0:
+            values = None if other.values is None else -other.values
+            other = Factor(other.shape, -other.mean, other.mean_square, values)
+        return _add_independent(x, factor_signal(other, x, shape, axes, context), 1.0, shape, axes, node, context)
+
+    def _add(
+        self, x: Signal, y: Signal, shape: tuple[int, ...], axes: Axes, node: Node, context: Context
+    ) -> Signal | None:
+        if x.source.index == y.source.index:
+            larger = x if math.prod(x.shape) >= math.prod(y.shape) else y
+            return replace(
+                larger,
+                table=x.table + self.sign * y.table,
+                slope=x.slope + self.sign * y.slope,
+                stretch=x.stretch + self.sign * y.stretch,
+                shape=shape,
+                axes=axes,
+            ).fresh()
+        if x.logits is not None and y.logits is None and y.gain == 0.0:
+            # A learned position bias spreads the logits over keys but does not see the input.
+            return replace(x, logits=replace(x.logits, variance=x.logits.variance + y.variance))
+        if _negligible(y, x) and x.shape == shape:
+            return x
+        if _negligible(x, y) and y.shape == shape and self.sign > 0.0:
+            return y
+        return _add_independent(x, y, self.sign, shape, axes, node, context)
+
+
+def _negligible(small: Signal, large: Signal) -> bool:
+    # Keeping the other operand unchanged keeps its table: relu(relu(x) + 0) is not that of a Gaussian (THEORY 2.2, add).
+    return small.mean_square <= _NEGLIGIBLE * large.mean_square and small.gain <= 1e-9 * large.gain
+
+
+def _masked(x: Signal, other: Factor) -> Signal:
+    if x.logits is None or other.values is None:
+        return x
+    previous = x.logits.mask
+    mask = other.values if previous is None else previous + other.values
+    return replace(x, logits=replace(x.logits, mask=mask))
+
+
+def _add_independent(
+    x: Signal, y: Signal, sign: float, shape: tuple[int, ...], axes: Axes, node: Node, context: Context
+) -> Signal:
+    left, right = aligned(x, shape, axes), aligned(y, shape, axes)
+    cross = 2.0 * sign * left.mean * right.mean
+    square = left.mean_square + right.mean_square + cross
+    moments = Moments(
+        square,
+        left.mean + sign * right.mean,
+        left.pair_position + right.pair_position + cross,
+        left.pair_sample + right.pair_sample + cross,
+        left.perturbation + right.perturbation,
+    )
+    noise: dict[int, float] = {}
+    uncertainty = 0.0
+    if square > 0.0:
+        weight_x = (left.mean_square + 0.5 * cross) / square
+        weight_y = (right.mean_square + 0.5 * cross) / square
+        for weight, part in ((weight_x, x), (weight_y, y)):
+            for index, coefficient in part.noise().items():
+                noise[index] = noise.get(index, 0.0) + weight * coefficient
+            uncertainty += (weight * part.uncertainty) ** 2
+        inner = _inner_product_noise(left, right, square, shape, axes)
+        if inner > 0.0:
+            noise[context.next_index()] = math.sqrt(inner)
+    marginal = None if x.is_gaussian and y.is_gaussian else sum_marginal(x.table, y.table, sign)
+    result = context.create(
+        moments,
+        x,
+        shape=shape,
+        axes=axes,
+        noise=noise,
+        parents=(x, y),
+        realized=True,
+        uncertainty=uncertainty,
+        marginal=marginal,
+        profile=_joint_profile(x, y),
+    )
+    joined = join(result, x, y, node.name, context)
+    skip_index = context.skip_index.get(node.name)
+    if skip_index is None or x.segment != y.segment:
+        return joined
+    skip = (x, y)[skip_index]
+    if skip.mean_square <= 0.0 or square <= 0.0:
+        return joined
+    return replace(joined, growth=skip.growth + math.log10(square / skip.mean_square))
+
+
+def _inner_product_noise(
+    left: Moments, right: Moments, square: float, shape: tuple[int, ...], axes: Axes
+) -> float:
+    variance_x = left.mean_square - left.mean**2
+    variance_y = right.mean_square - right.mean**2
+    if variance_x <= 0.0 or variance_y <= 0.0:
+        return 0.0
+    units = math.prod(n for n, axis in zip(shape, axes, strict=True) if axis is Axis.FEATURE)
+    positions = max(math.prod(n for n, axis in zip(shape, axes, strict=True) if axis is Axis.POSITION), 1)
+    shared = (left.pair_position - left.mean**2) / variance_x * (right.pair_position - right.mean**2) / variance_y
+    effective = (1.0 / positions + (1.0 - 1.0 / positions) * max(shared, 0.0)) / max(units, 1)
+    return 4.0 * variance_x * variance_y / (square * square) * effective
+
+
+def _joint_profile(x: Signal, y: Signal) -> Table | None:
+    if x.profile is None or y.profile is None or x.profile.shape != y.profile.shape:
+        return x.profile if y.profile is None and x.shape == y.shape else None
+    total = x.mean_square + y.mean_square
+    if total <= 0.0:
+        return None
+    return (x.mean_square * x.profile + y.mean_square * y.profile) / total
+
+
+class ProductLaw:
+    """x y.
+
+    One source: pointwise, exact (x * sigmoid(x)). Independent sources (gates, masks): q = q_x q_y and the like for pairs;
+    perturbation E[y²] d_x + E[x²] d_y (THEORY 2.11). A number scales; an array multiplies the moments by its own.
+    """
+
+    def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
+        """Product of signals, parameters, constants."""
+        return (multiply(operand(args[0]), operand(args[1]), node, context),)
+
+
+class QuotientLaw:
+    """x / y, as the product with the reciprocal, pointwise where both have one source."""
+
+    def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
+        """Quotient of signals, parameters, constants."""
+        first, second = operand(args[0]), operand(args[1])
+        if isinstance(second, float):
+            return (None if second == 0.0 else multiply(first, 1.0 / second, node, context),)
+        if isinstance(second, Factor):
+            if second.values is None or not np.all(second.values):
+                return (None,)
+            inverse = 1.0 / second.values
+            factor = Factor(second.shape, float(inverse.mean()), float(np.mean(inverse * inverse)), inverse)
+            return (multiply(first, factor, node, context),)
+        if isinstance(second, Signal):
+            return (multiply(first, second.map(*apply("reciprocal", second.table)), node, context),)
+        return (None,)
+
+
+def multiply(first: Operand, second: Operand, node: Node, context: Context) -> Signal | None:
+    """The product of two operands; None where it is not known or no signal is among them."""
+    if first is None or second is None:
+        return None
+    layout = output_layout(context.shape(node), (first, second))
+    if layout is None:
+        return None
+    shape, axes = layout
+    if not isinstance(first, Signal):
+        first, second = second, first
+    if not isinstance(first, Signal):
+        return None
+    if isinstance(second, float):
+        return first.scaled(second)
+    if isinstance(second, Factor):
+        return _multiply_factor(first, second, shape, axes, context)
+    if first.source.index == second.source.index:
+        return _multiply_pointwise(first, second, shape, axes)
+    return _multiply_independent(first, second, shape, axes, node, context)
+
+
+def _multiply_pointwise(x: Signal, y: Signal, shape: tuple[int, ...], axes: Axes) -> Signal:
+    larger = x if math.prod(x.shape) >= math.prod(y.shape) else y
+    return replace(
+        larger,
+        table=x.table * y.table,
+        slope=x.slope * y.table + x.table * y.slope,
+        stretch=x.stretch * y.table + x.table * y.stretch,
+        shape=shape,
+        axes=axes,
+    ).fresh()
+
+
+def _multiply_factor(x: Signal, factor: Factor, shape: tuple[int, ...], axes: Axes, context: Context) -> Signal:
+    left, right = aligned(x, shape, axes), factors(factor, shape, axes)
+    moments = Moments(
+        left.mean_square * right.mean_square,
+        left.mean * right.mean,
+        left.pair_position * right.pair_position,
+        left.pair_sample * right.pair_sample,
+        left.perturbation * right.mean_square,
+    )
+    return context.create(
+        moments,
+        x,
+        shape=shape,
+        axes=axes,
+        noise=x.noise(),
+        parents=(x,),
+        realized=True,
+        uncertainty=x.uncertainty**2,
+        marginal=None if x.is_gaussian else math.copysign(1.0, factor.mean) * x.table,
+        profile=x.profile,
+    )
+
+
+def _multiply_independent(
+    x: Signal, y: Signal, shape: tuple[int, ...], axes: Axes, node: Node, context: Context
+) -> Signal:
+    left, right = aligned(x, shape, axes), aligned(y, shape, axes)
+    moments = Moments(
+        left.mean_square * right.mean_square,
+        left.mean * right.mean,
+        left.pair_position * right.pair_position,
+        left.pair_sample * right.pair_sample,
+        right.mean_square * left.perturbation + left.mean_square * right.perturbation,
+    )
+    noise = x.noise()
+    for index, coefficient in y.noise().items():
+        noise[index] = noise.get(index, 0.0) + coefficient
+    carrier = max((x, y), key=lambda s: s.variance / s.mean_square if s.mean_square > 0.0 else 0.0)
+    other = y if carrier is x else x
+    nearly_constant = other.variance < 0.05 * other.mean_square
+    result = context.create(
+        moments,
+        x,
+        shape=shape,
+        axes=axes,
+        noise=noise,
+        parents=(x, y),
+        realized=True,
+        uncertainty=x.uncertainty**2 + y.uncertainty**2,
+        marginal=math.copysign(1.0, other.mean) * carrier.table if nearly_constant else None,
+        profile=x.profile if x.shape == shape else y.profile,
+    )
+    return join(result, x, y, node.name, context, additive=False)
+
+
+class ExtremeLaw:
+    """max(x, y) or min(x, y); with a number it is a clip, with another source the maximum of independent values."""
+
+    def __init__(self, op: Op) -> None:
+        self.largest = op is Op.MAXIMUM
+
+    def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
+        """Extreme of two operands."""
+        first, second = operand(args[0]), operand(args[1])
+        if isinstance(second, Signal) and not isinstance(first, Signal):
+            first, second = second, first
+        if not isinstance(first, Signal):
+            return (None,)
+        if isinstance(second, float):
+            bound = {"minimum": second} if self.largest else {"maximum": second}
+            return (first.map(*apply("clip", first.table, **bound)),)
+        layout = output_layout(context.shape(node), (first, second))
+        if not isinstance(second, Signal) or layout is None:
+            return (None,)
+        shape, axes = layout
+        if first.source.index == second.source.index:
+            wins = first.table >= second.table if self.largest else first.table <= second.table
+            return (
+                replace(
+                    first,
+                    table=np.where(wins, first.table, second.table),
+                    slope=np.where(wins, first.slope, second.slope),
+                    stretch=np.where(wins, first.stretch, second.stretch),
+                    shape=shape,
+                    axes=axes,
+                ).fresh(),
+            )
+        return (_independent_extreme(first, second, np.maximum if self.largest else np.minimum, shape, axes, node, context),)
+
+
+def _independent_extreme(
+    x: Signal,
+    y: Signal,
+    extreme: Callable[[Table, Table], Table],
+    shape: tuple[int, ...],
+    axes: Axes,
+    node: Node,
+    context: Context,
+) -> Signal:
+    a = np.interp(COARSE_NODES, NODES, x.table)[:, None]
+    b = np.interp(COARSE_NODES, NODES, y.table)[None, :]
+    weights = np.outer(COARSE_WEIGHTS, COARSE_WEIGHTS)
+    values = extreme(a, b)
+    share = float(np.sum(weights * (values == a)))
+    mean, square = float(np.sum(weights * values)), float(np.sum(weights * values * values))
+    left, right = aligned(x, shape, axes), aligned(y, shape, axes)
+    variance = max(square - mean * mean, 0.0)
+    rho_position = share * x.source.rho_position + (1.0 - share) * y.source.rho_position
+    rho_sample = share * x.source.rho_sample + (1.0 - share) * y.source.rho_sample
+    noise = {k: share * c for k, c in x.noise().items()}
+    for index, coefficient in y.noise().items():
+        noise[index] = noise.get(index, 0.0) + (1.0 - share) * coefficient
+    result = context.create(
+        Moments(
+            square,
+            mean,
+            mean * mean + rho_position * variance,
+            mean * mean + rho_sample * variance,
+            share * left.perturbation + (1.0 - share) * right.perturbation,
+        ),
+        x,
+        shape=shape,
+        axes=axes,
+        noise=noise,
+        parents=(x, y),
+        uncertainty=max(x.uncertainty, y.uncertainty) ** 2,
+        marginal=quantile_table(values.ravel(), weights.ravel()),
+    )
+    return join(result, x, y, node.name, context)
+
+
+class WhereLaw:
+    """where(condition, a, b) with a condition that does not depend on the input: a mask, or a mixture by its share."""
+
+    def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
+        """Masked logits, or a mixture; unknown for a condition computed from the input."""
+        condition, first, second = operand(args[0]), operand(args[1]), operand(args[2])
+        if isinstance(condition, float):
+            chosen = first if condition else second
+            return (chosen if isinstance(chosen, Signal) else None,)
+        if not isinstance(condition, Factor) or condition.values is None:
+            return (None,)
+        share = condition.mean
+        if isinstance(second, Signal) and not isinstance(first, Signal):
+            first, second, share = second, first, 1.0 - share
+            condition = replace(condition, values=1.0 - np.asarray(condition.values))
+        if not isinstance(first, Signal) or not isinstance(second, float):
+            return (None,)
+        if first.logits is not None:
+            mask = np.where(np.asarray(condition.values) > 0.5, 0.0, -np.inf)
+            return (replace(first, logits=replace(first.logits, mask=mask)),)
+        if second != 0.0:
+            return (None,)
+        kept = Factor(condition.shape, share, share, np.asarray(condition.values))
+        return (multiply(first, kept, node, context),)

@@ -1,0 +1,224 @@
+"""Convolutions, with the spatial profile that zero padding leaves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from initcheck.distribution import Family
+from initcheck.graph import Axis, Node, Parameter
+from initcheck.signal.law import Argument, Context, moments_of
+from initcheck.signal.laws.linear import (
+    add_bias,
+    bias_share,
+    identity_factor,
+    is_identity,
+    weight_uncertainty,
+    weighted_sum,
+)
+from initcheck.signal.signal import Signal
+
+__all__ = ["ConvolutionLaw", "TransposedConvolutionLaw", "window_sums"]
+
+Profile = NDArray[np.float64]
+
+_LARGEST_PROFILE = 1 << 20
+"""Above this many positions borders are a vanishing share, and the profile is left out."""
+
+
+def window_sums(
+    values: Profile,
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+) -> tuple[Profile, Profile]:
+    """What each tap of a window sees, summed over taps and averaged over positions.
+
+    Args:
+        values: Array over the spatial axes, zero outside.
+        kernel: Taps per axis.
+        strides: Steps per axis.
+        dilations: Distance of taps per axis.
+        padding: (before, after) per axis.
+
+    Returns:
+        Sum over taps at every output position, and for every tap the mean over output positions.
+    """
+    padded = np.pad(values, [(max(a, 0), max(b, 0)) for a, b in padding])
+    sizes = [
+        (n - (k - 1) * d - 1) // s + 1 for n, k, s, d in zip(padded.shape, kernel, strides, dilations, strict=True)
+    ]
+    sums = np.zeros(sizes)
+    means = []
+    for tap in product(*(range(k) for k in kernel)):
+        view = padded[
+            tuple(
+                slice(t * d, t * d + (n - 1) * s + 1, s)
+                for t, d, n, s in zip(tap, dilations, sizes, strides, strict=True)
+            )
+        ]
+        sums += view
+        means.append(float(view.mean()) if view.size else 0.0)
+    return sums, np.asarray(means)
+
+
+@lru_cache(maxsize=64)
+def _uniform_window(
+    shape: tuple[int, ...],
+    kernel: tuple[int, ...],
+    strides: tuple[int, ...],
+    dilations: tuple[int, ...],
+    padding: tuple[tuple[int, int], ...],
+) -> tuple[float, float, Profile]:
+    return _window(np.ones(shape), kernel, strides, dilations, padding)
+
+
+def _window(
+    profile: Profile,
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    padding: Sequence[tuple[int, int]],
+) -> tuple[float, float, Profile]:
+    """Mean share of taps that see the input, the same for pairs of positions, and the profile of the output.
+
+    The pair share follows from pair moments between x and y going as sqrt(profile(x) profile(y)) (THEORY 2.2, padding).
+    """
+    taps = math.prod(kernel)
+    sums, _ = window_sums(profile, kernel, strides, dilations, padding)
+    mean = float(sums.mean()) if sums.size else 0.0
+    if mean <= 0.0:
+        return 1.0, 1.0, np.ones_like(sums)
+    result = sums / mean
+    _, root_means = window_sums(np.sqrt(profile), kernel, strides, dilations, padding)
+    pair = float((root_means**2).sum()) / taps / float(np.sqrt(result).mean()) ** 2
+    return mean / taps, pair, result
+
+
+class ConvolutionLaw:
+    """Convolution with independent taps: a weighted sum over ``C_in/groups`` channels and the taps that lie inside the image.
+
+    Independent taps do not blur, so one pair moment over positions is enough (THEORY 2.2).
+    """
+
+    def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
+        """New Gaussian source with the profile of the padding."""
+        x, weight = args[0], args[1]
+        shape = context.shape(node)
+        if not isinstance(x, Signal) or not isinstance(weight, Parameter) or shape is None or len(shape) < 3:
+            return (None,)
+        bias = args[2] if len(args) > 2 and isinstance(args[2], Parameter) else None
+        fan_in = int(node.attributes["fan_in"])
+        if _hands_through(node, weight, bias, x):
+            return (replace(x.scaled(identity_factor(weight, fan_in)), shape=shape),)
+        edge, pair_edge, profile = _edges(node, x)
+        moments = moments_of(x)
+        inner = replace(
+            moments,
+            mean_square=edge * moments.mean_square,
+            pair_position=pair_edge * moments.pair_position,
+            pair_sample=edge * moments.pair_sample,
+            perturbation=edge * moments.perturbation,
+        )
+        before = weighted_sum(inner, weight, fan_in, cross=x.mean * x.mean)
+        after = add_bias(before, bias)
+        share = bias_share(before, after)
+        if profile is not None and share < 1.0:
+            profile = share * profile + (1.0 - share)
+        return (
+            context.create(
+                after,
+                x,
+                shape=shape,
+                axes=(Axis.BATCH, Axis.FEATURE, *(Axis.POSITION,) * (len(shape) - 2)),
+                noise={k: share * c for k, c in x.noise().items()},
+                parents=(x,),
+                realized=weight.distribution.family is Family.ORTHOGONAL and math.prod(node.attributes["kernel"]) == 1,
+                uncertainty=share * share * (x.uncertainty**2 + weight_uncertainty(weight)),
+                profile=profile,
+            ),
+        )
+
+
+def _hands_through(node: Node, weight: Parameter, bias: Parameter | None, x: Signal) -> bool:
+    silent = bias is None or bias.distribution.is_zero
+    unit = all(s == 1 for s in node.attributes["strides"])
+    return unit and silent and weight.distribution.family is Family.IDENTITY and weight.shape[0] == x.shape[1]
+
+
+def _edges(node: Node, x: Signal) -> tuple[float, float, Profile | None]:
+    spatial = x.shape[2:]
+    if math.prod(spatial) > _LARGEST_PROFILE or 0 in spatial:
+        return 1.0, 1.0, None
+    attributes = node.attributes
+    geometry = (
+        tuple(attributes["kernel"]),
+        tuple(attributes["strides"]),
+        tuple(attributes["dilations"]),
+        tuple(tuple(pair) for pair in attributes["padding"]),
+    )
+    if x.profile is None or x.profile.shape != spatial:
+        if all(a <= 0 and b <= 0 for a, b in geometry[3]):
+            return 1.0, 1.0, None
+        return _uniform_window(spatial, *geometry)
+    return _window(x.profile, *geometry)
+
+
+class TransposedConvolutionLaw:
+    """Transposed convolution: every output sums on average N_in k / N_out taps (k²/stride² inside, THEORY 2.2)."""
+
+    def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
+        """New Gaussian source; a kernel that the stride does not divide leaves a checkerboard in the profile."""
+        x, weight = args[0], args[1]
+        shape = context.shape(node)
+        if not isinstance(x, Signal) or not isinstance(weight, Parameter) or shape is None or len(shape) < 3:
+            return (None,)
+        bias = args[2] if len(args) > 2 and isinstance(args[2], Parameter) else None
+        taps = math.prod(node.attributes["kernel"])
+        channels = weight.shape[0] // int(node.attributes.get("groups", 1))
+        contributions = taps * math.prod(x.shape[2:]) / max(math.prod(shape[2:]), 1)
+        before = weighted_sum(moments_of(x), weight, channels * contributions)
+        after = add_bias(before, bias)
+        share = bias_share(before, after)
+        return (
+            context.create(
+                after,
+                x,
+                shape=shape,
+                axes=(Axis.BATCH, Axis.FEATURE, *(Axis.POSITION,) * (len(shape) - 2)),
+                noise={k: share * c for k, c in x.noise().items()},
+                parents=(x,),
+                uncertainty=share * share * (x.uncertainty**2 + weight_uncertainty(weight)),
+                profile=_coverage(node, x, shape),
+            ),
+        )
+
+
+def _coverage(node: Node, x: Signal, shape: tuple[int, ...]) -> Profile | None:
+    """How many taps reach each output position, relative to the mean."""
+    spatial = x.shape[2:]
+    if math.prod(shape[2:]) > _LARGEST_PROFILE or 0 in spatial:
+        return None
+    attributes = node.attributes
+    kernel, strides, dilations = attributes["kernel"], attributes["strides"], attributes["dilations"]
+    profile = x.profile if x.profile is not None and x.profile.shape == spatial else np.ones(spatial)
+    full = [(n - 1) * s + (k - 1) * d + 1 for n, s, k, d in zip(spatial, strides, kernel, dilations, strict=True)]
+    canvas = np.zeros([max(f, a + n) for f, n, (a, _) in zip(full, shape[2:], attributes["padding"], strict=True)])
+    for tap in product(*(range(k) for k in kernel)):
+        canvas[
+            tuple(
+                slice(t * d, t * d + (n - 1) * s + 1, s)
+                for t, d, n, s in zip(tap, dilations, spatial, strides, strict=True)
+            )
+        ] += profile
+    before = [max(a, 0) for a, _ in attributes["padding"]]
+    cut = canvas[tuple(slice(a, a + n) for a, n in zip(before, shape[2:], strict=True))]
+    mean = float(cut.mean()) if cut.size else 0.0
+    return cut / mean if mean > 0.0 else None

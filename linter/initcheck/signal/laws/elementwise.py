@@ -1,0 +1,58 @@
+"""Elementwise functions and dropout: they change the table, not the source."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from initcheck.graph import Node
+from initcheck.signal.functions import FUNCTIONS, apply
+from initcheck.signal.law import Argument, Context, moments_of
+from initcheck.signal.signal import Signal
+
+__all__ = ["DropoutLaw", "ElementwiseLaw"]
+
+
+class ElementwiseLaw:
+    """f(x): the table under f; moments and pair moments follow from it (THEORY 2.2, elementwise), for any mean."""
+
+    def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
+        """The same source with a new table; unknown for a function that is not in the vocabulary."""
+        del context
+        x = args[0]
+        name = node.attributes["function"]
+        if not isinstance(x, Signal) or name not in FUNCTIONS:
+            return (None,)
+        return (x.map(*apply(name, x.table, **dict(node.attributes.get("arguments", {})))),)
+
+
+class DropoutLaw:
+    """Dropout in training: q/(1-p); mean and pair moments stay, since masks are independent (THEORY 2.2)."""
+
+    def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
+        """The input itself in inference or at rate 0, else a new source with the same pair moments."""
+        x = args[0]
+        rate = float(node.attributes.get("rate", 0.0))
+        if not isinstance(x, Signal):
+            return (None,)
+        if not node.attributes.get("training", True) or rate <= 0.0:
+            return (x,)
+        if x.mixing is not None or x.logits is not None:
+            return (x,)
+        if rate >= 1.0:
+            return (x.scaled(0.0),)
+        moments = moments_of(x)
+        kept = 1.0 / (1.0 - rate)
+        return (
+            context.create(
+                replace(moments, mean_square=kept * moments.mean_square, perturbation=kept * moments.perturbation),
+                x,
+                shape=x.shape,
+                axes=x.axes,
+                noise=x.noise(),
+                parents=(x,),
+                uncertainty=x.uncertainty**2,
+                marginal=None if x.is_gaussian else x.table,
+                profile=x.profile,
+            ),
+        )

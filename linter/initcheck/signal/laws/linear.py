@@ -1,0 +1,195 @@
+"""Linear maps, embeddings, and the moments every weighted sum shares."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from initcheck.distribution import Family
+from initcheck.graph import Axis, Constant, Node, Parameter
+from initcheck.signal.axes import token_axes
+from initcheck.signal.law import Argument, Context, Moments, moments_of
+from initcheck.signal.signal import Signal
+
+__all__ = ["EmbeddingLaw", "LinearLaw", "bias_share", "is_identity", "weight_uncertainty", "weighted_sum"]
+
+LN10 = math.log(10.0)
+
+
+def weighted_sum(moments: Moments, weight: Parameter, fan_in: float, cross: float | None = None) -> Moments:
+    """Moments of Σ wᵢ xᵢ over ``fan_in`` independent weights (THEORY 2.2, linear).
+
+    q' = n Var(w) q + m² (n q + n (n-1) c) with m = E[w] and c = E[xᵢ xⱼ] between the summed units; the perturbation of two units is
+    independent, so it gains n E[w²].
+
+    Args:
+        moments: Of the input.
+        weight: The weight; its mean counts only beyond sampling error.
+        fan_in: Number of products in the sum.
+        cross: c, default the squared mean.
+    """
+    law = weight.distribution
+    mean = law.effective_mean
+    variance = law.variance
+    cross = moments.mean * moments.mean if cross is None else cross
+    pairs = fan_in * (fan_in - 1.0) * cross
+
+    def second(moment: float) -> float:
+        return fan_in * variance * moment + mean * mean * (fan_in * moment + pairs)
+
+    return Moments(
+        mean_square=second(moments.mean_square),
+        mean=mean * fan_in * moments.mean,
+        pair_position=second(moments.pair_position),
+        pair_sample=second(moments.pair_sample),
+        perturbation=fan_in * (variance + mean * mean) * moments.perturbation,
+    )
+
+
+def add_bias(moments: Moments, bias: Parameter | None, scale: float = 1.0) -> Moments:
+    """Moments after a bias, which all positions and samples share (THEORY 2.2)."""
+    if bias is None:
+        return moments
+    law = bias.distribution
+    mean = scale * law.effective_mean
+    square = scale * scale * (law.variance + law.effective_mean**2)
+    cross = 2.0 * moments.mean * mean
+    return Moments(
+        moments.mean_square + square + cross,
+        moments.mean + mean,
+        moments.pair_position + square + cross,
+        moments.pair_sample + square + cross,
+        moments.perturbation,
+    )
+
+
+def bias_share(before: Moments, after: Moments) -> float:
+    """Share of the mean square that does not come from a bias: the elasticity of the affine map."""
+    return before.mean_square / after.mean_square if after.mean_square > 0.0 else 1.0
+
+
+def weight_uncertainty(weight: Parameter) -> float:
+    """Variance in squared decades of log10 E[w²] when it was estimated from the weight's own values."""
+    return (weight.distribution.variance_relative_error / LN10) ** 2
+
+
+def is_identity(node: Node, weight: Parameter) -> bool:
+    """Whether the weight hands each input through to one output."""
+    return weight.distribution.family is Family.IDENTITY and node.attributes.get("fan_in") == node.attributes.get("fan_out")
+
+
+def identity_factor(weight: Parameter, fan_in: int) -> float:
+    """Value on the diagonal of an identity weight: E[w²] and E[w] are those of one entry in ``fan_in``."""
+    law = weight.distribution
+    return math.copysign(math.sqrt(fan_in * law.mean_square), law.mean)
+
+
+class LinearLaw:
+    """y = x W + b over one axis.
+
+    Assumes weights independent of x; for weights with a mean also that units share their mean only (THEORY 2.2).
+    """
+
+    def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
+        """New Gaussian source, except through an identity, which keeps the distribution of its input."""
+        x, weight = args[0], args[1]
+        bias = args[2] if len(args) > 2 else None
+        if not isinstance(x, Signal) or not isinstance(weight, Parameter):
+            return (None,)
+        shape = context.shape(node)
+        if shape is None or len(shape) != len(x.shape):
+            return (None,)
+        fan_in = int(node.attributes["fan_in"])
+        scale = float(node.attributes.get("scale", 1.0))
+        bias_scale = float(node.attributes.get("bias_scale", 1.0))
+        axis = int(node.attributes.get("axis", -1)) % len(shape)
+        bias = bias if isinstance(bias, Parameter) else None
+        if is_identity(node, weight) and (bias is None or bias.distribution.is_zero) and x.axes[axis] is Axis.FEATURE:
+            return (replace(x.scaled(scale * identity_factor(weight, fan_in)), shape=shape),)
+        axes, inner = contract(x, axis)
+        before = weighted_sum(inner, weight, fan_in, cross=_cross_units(x, axis)).scaled(scale * scale, scale)
+        after = add_bias(before, bias, bias_scale)
+        share = bias_share(before, after)
+        return (
+            context.create(
+                after,
+                x,
+                shape=shape,
+                axes=axes,
+                noise={k: share * c for k, c in x.noise().items()},
+                parents=(x,),
+                realized=weight.distribution.family is Family.ORTHOGONAL and share > 0.999,
+                uncertainty=share * share * (x.uncertainty**2 + weight_uncertainty(weight)),
+            ),
+        )
+
+
+def contract(x: Signal, axis: int) -> tuple[tuple[Axis, ...], Moments]:
+    """Axes after a contraction of one axis, and the input's moments seen from there.
+
+    When the contracted axis runs over positions (token mixing), outputs along it get weights of their own and become features,
+    and the former features share those weights: they become positions, whose pair moment is that of two units.
+    """
+    moments = moments_of(x)
+    if x.axes[axis] is Axis.FEATURE:
+        return x.axes, moments
+    swapped = tuple(
+        Axis.FEATURE if i == axis else Axis.POSITION if kind is Axis.FEATURE else kind for i, kind in enumerate(x.axes)
+    )
+    return swapped, replace(moments, pair_position=x.mean * x.mean)
+
+
+def _cross_units(x: Signal, axis: int) -> float:
+    return x.mean * x.mean if x.axes[axis] is Axis.FEATURE else x.pair_position
+
+
+class EmbeddingLaw:
+    """Rows of a table picked by ids.
+
+    Random ids coincide with probability 1/V; constant ids (positions, token types) give every sample the same rows.
+    """
+
+    def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
+        """New Gaussian source with the moments of the table."""
+        ids, weight = args[0], args[1]
+        shape = context.shape(node)
+        if not isinstance(weight, Parameter) or shape is None or isinstance(ids, Signal):
+            return (None,)
+        law = weight.distribution
+        mean = law.effective_mean
+        square = law.variance + mean * mean
+        rows = max(weight.shape[0], 1)
+        if isinstance(ids, Constant):
+            position, sample, perturbation = _same_rows(ids), 1.0, 0.0
+        else:
+            position = sample = 1.0 / rows
+            perturbation = 1.0
+        moments = Moments(
+            square,
+            mean,
+            mean * mean + law.variance * position,
+            mean * mean + law.variance * sample,
+            perturbation,
+        )
+        return (
+            context.create(
+                moments,
+                context.root(square),
+                shape=shape,
+                axes=token_axes(len(shape)),
+                uncertainty=weight_uncertainty(weight),
+            ),
+        )
+
+
+def _same_rows(ids: Constant) -> float:
+    """Share of pairs of positions that pick the same row."""
+    flat = ids.array.reshape(-1)
+    count = flat.size
+    if count < 2:
+        return 1.0
+    _, occurrences = np.unique(flat, return_counts=True)
+    return float(np.sum(occurrences * (occurrences - 1.0))) / (count * (count - 1))

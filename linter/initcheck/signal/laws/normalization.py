@@ -1,0 +1,182 @@
+"""Normalisations: they fix the length, end a segment, and pass a perturbation on divided by the variance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from initcheck.graph import Axis, Node, Parameter
+from initcheck.signal.law import Argument, Context, Moments, moments_of
+from initcheck.signal.operands import Factor, operand
+from initcheck.signal.signal import Signal
+
+__all__ = ["NormalizeLaw"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Removed:
+    """What a normalisation subtracts and divides by.
+
+    Attributes:
+        moment: Second moment of the mean it subtracts.
+        variance: What it divides by, without epsilon.
+        samples: Whether the mean runs over samples (batch norm), which removes what all samples share.
+        group: Elements one statistic is computed from.
+    """
+
+    moment: float
+    variance: float
+    samples: bool
+    group: float
+
+
+class NormalizeLaw:
+    """y = γ (x - m) / sqrt(v + ε) + β (THEORY 2.6).
+
+    The statistic v is that of the normalised group: all features of a position (layer, rms), one channel over batch and positions
+    (batch), a group of channels over positions (group, instance). Perturbation: γ² d / (v + ε) (1 - 2/n) (2.11). Batch norm
+    in inference mode divides by stored statistics and normalises nothing: an affine map, the segment goes on.
+    """
+
+    def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
+        """New source with fixed length in a new segment."""
+        x = args[0]
+        if not isinstance(x, Signal):
+            return (None,)
+        kind = node.attributes["kind"]
+        epsilon = float(node.attributes.get("epsilon", 1e-5))
+        if kind == "batch" and not node.attributes.get("training", True):
+            return (_stored_statistics(x, args, epsilon),)
+        removed = _removed(kind, node, x, context)
+        gamma, beta = _affine(args)
+        divisor = removed.variance + epsilon
+        moments = moments_of(x)
+        lost = max(1.0 - 2.0 / removed.group, 0.0) if removed.group > 2 else 0.0
+        if kind == "rms":
+            centred = Moments(x.mean_square, x.mean, moments.pair_position, moments.pair_sample, moments.perturbation)
+            lost = max(1.0 - 1.0 / removed.group, 0.0)
+        else:
+            centred = Moments(
+                removed.variance,
+                0.0,
+                moments.pair_position - removed.moment,
+                moments.pair_sample - removed.moment,
+                moments.perturbation,
+            )
+        scaled = Moments(
+            gamma.mean_square * centred.mean_square / divisor,
+            gamma.mean * centred.mean / math.sqrt(divisor),
+            gamma.mean_square * centred.pair_position / divisor,
+            gamma.mean_square * centred.pair_sample / divisor,
+            gamma.mean_square * lost * centred.perturbation / divisor,
+        )
+        shifted = _shifted(scaled, beta)
+        kept = epsilon / divisor
+        result = context.create(
+            shifted,
+            x,
+            shape=x.shape,
+            axes=x.axes,
+            noise={} if removed.samples else {k: kept * c for k, c in x.noise().items() if kept > 1e-6},
+            realized=True,
+            uncertainty=(kept * x.uncertainty) ** 2,
+            marginal=None if x.is_gaussian or gamma.mean == 0.0 else math.copysign(1.0, gamma.mean) * x.table,
+            profile=x.profile if kind in {"batch", "group", "instance"} else None,
+        )
+        segment = context.segments.open(x.segment, node.name)
+        return (
+            replace(
+                result,
+                segment=segment,
+                reference=result.gain,
+                start_mean_square=result.mean_square,
+                growth=0.0,
+                assumed=False,
+            ),
+        )
+
+
+def _affine(args: Sequence[Argument]) -> tuple[Factor, Factor]:
+    """Scale γ and shift β as factors, (1, 0) where absent."""
+    parts = []
+    for index, default in ((1, 1.0), (2, 0.0)):
+        value = operand(args[index]) if len(args) > index and isinstance(args[index], Parameter) else None
+        if isinstance(value, Factor):
+            parts.append(value)
+        else:
+            number = default if not isinstance(value, float) else value
+            parts.append(Factor((), number, number * number, None))
+    return parts[0], parts[1]
+
+
+def _shifted(moments: Moments, beta: Factor) -> Moments:
+    cross = 2.0 * moments.mean * beta.mean
+    add = beta.mean_square + cross
+    return Moments(
+        moments.mean_square + add,
+        moments.mean + beta.mean,
+        moments.pair_position + add,
+        moments.pair_sample + add,
+        moments.perturbation,
+    )
+
+
+def _removed(kind: str, node: Node, x: Signal, context: Context) -> _Removed:
+    q, mean_square = x.mean_square, x.mean * x.mean
+    positions = max(x.positions, 1)
+    # Positions of unequal length share less than their pair moment says: ratio of mean root profile squared (THEORY 2.6).
+    share = 1.0 if x.profile is None else float(np.mean(np.sqrt(np.maximum(x.profile, 0.0)))) ** 2
+    if kind == "rms":
+        return _Removed(0.0, q, samples=False, group=_group_size(node, x))
+    if kind == "layer":
+        return _Removed(*_layer_statistic(node, x), samples=False, group=_group_size(node, x))
+    over_positions = (q + (positions - 1) * x.pair_position * share) / positions
+    if kind == "batch":
+        batch = context.batch
+        common = (
+            q + (positions - 1) * x.pair_position * share + positions * (batch - 1) * x.pair_sample * share
+        ) / (batch * positions)
+        return _Removed(common, max(q - common, 0.0), samples=True, group=float(batch * positions))
+    channels = x.shape[1] // int(node.attributes.get("groups", 1)) if kind == "group" else 1
+    moment = (over_positions + (channels - 1) * mean_square) / channels
+    return _Removed(moment, max(q - moment, 0.0), samples=False, group=float(channels * positions))
+
+
+def _normalised_axes(node: Node, x: Signal) -> tuple[int, ...]:
+    return tuple(int(axis) % len(x.shape) for axis in node.attributes.get("axes", (-1,)))
+
+
+def _group_size(node: Node, x: Signal) -> float:
+    return float(math.prod(x.shape[i] for i in _normalised_axes(node, x)))
+
+
+def _layer_statistic(node: Node, x: Signal) -> tuple[float, float]:
+    """Second moment of the mean over the normalised axes, and the variance left (features, positions, or both)."""
+    axes = _normalised_axes(node, x)
+    features = math.prod(x.shape[i] for i in axes if x.axes[i] is not Axis.POSITION)
+    positions = math.prod(x.shape[i] for i in axes if x.axes[i] is Axis.POSITION)
+    same_unit = (x.mean_square + (positions - 1) * x.pair_position) / positions if positions > 1 else x.mean_square
+    moment = (same_unit + (features - 1) * x.mean * x.mean) / max(features, 1)
+    if positions <= 1:
+        # The mean over many features has no random part worth removing beyond the coherent mean.
+        moment = x.mean * x.mean + x.variance / max(features, 1)
+    return moment, max(x.mean_square - moment, 0.0)
+
+
+def _stored_statistics(x: Signal, args: Sequence[Argument], epsilon: float) -> Signal | None:
+    """Batch norm in inference mode: γ / sqrt(σ² + ε) x + shift, with the statistics that the file stores."""
+    gamma, beta = _affine(args)
+    mean = operand(args[3]) if len(args) > 3 else 0.0
+    variance = operand(args[4]) if len(args) > 4 else 1.0
+    if isinstance(variance, Factor):
+        variance = variance.mean
+    if isinstance(mean, Factor):
+        mean = mean.mean
+    if not isinstance(variance, float) or not isinstance(mean, float) or variance + epsilon <= 0.0:
+        return None
+    factor = math.copysign(math.sqrt(gamma.mean_square / (variance + epsilon)), gamma.mean)
+    scaled = x.scaled(factor)
+    return replace(scaled, table=scaled.table + beta.mean - factor * mean).fresh()

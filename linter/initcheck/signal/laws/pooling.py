@@ -1,0 +1,257 @@
+"""Pooling, reductions, padding and resizing: operations over positions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from initcheck.graph import Axis, Node
+from initcheck.signal.law import Argument, Context, Moments, moments_of
+from initcheck.signal.laws.convolution import window_sums
+from initcheck.signal.quadrature import NODES, expectation
+from initcheck.signal.signal import Signal
+
+__all__ = ["AveragePoolLaw", "MaxPoolLaw", "PadLaw", "ReduceLaw", "ResizeLaw"]
+
+
+def averaged(
+    x: Signal, count: float, context: Context, shape: tuple[int, ...], axes: tuple[Axis, ...], scale: float = 1.0
+) -> Signal:
+    """Mean over ``count`` positions, times ``scale``: q' = q/k + p_s (1 - 1/k), p' = p_s, perturbation d/k (THEORY 2.2, 2.11).
+
+    An independent perturbation is averaged away, one that positions share is not; training uses the shared one, so the loss of 1/k
+    does not count as a loss of signal in the segment.
+    """
+    moments = moments_of(x)
+    whole = count >= x.positions - 0.5
+    share = 1.0
+    if whole and x.profile is not None:
+        share = float(np.mean(np.sqrt(np.maximum(x.profile, 0.0)))) ** 2
+    square = moments.mean_square / count + share * moments.pair_position * (1.0 - 1.0 / count)
+    power = scale * scale
+    result = context.create(
+        Moments(
+            power * square,
+            scale * moments.mean,
+            power * (square if whole else moments.pair_position),
+            power * moments.pair_sample,
+            power * moments.perturbation / count,
+        ),
+        x,
+        shape=shape,
+        axes=axes,
+        noise=x.noise(),
+        parents=(x,),
+        uncertainty=x.uncertainty**2,
+    )
+    return replace(result, reference=x.reference / count)
+
+
+class AveragePoolLaw:
+    """Average over a window."""
+
+    def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
+        """Mean over the window's positions; the profile is pooled with them."""
+        x, shape = args[0], context.shape(node)
+        if not isinstance(x, Signal) or shape is None:
+            return (None,)
+        count = float(math.prod(node.attributes["kernel"]))
+        result = averaged(x, count, context, shape, x.axes)
+        return (replace(result, profile=_pooled_profile(x, shape)),)
+
+
+def _pooled_profile(x: Signal, shape: tuple[int, ...]) -> NDArray[np.float64] | None:
+    """Profile at the coarser resolution: mean over the blocks that an output position covers."""
+    if x.profile is None or len(shape) < 3 or any(n < 1 for n in shape[2:]):
+        return None
+    steps = [max(n // m, 1) for n, m in zip(x.profile.shape, shape[2:], strict=True)]
+    if any(s * m > n for s, m, n in zip(steps, shape[2:], x.profile.shape, strict=True)):
+        return None
+    sums, _ = window_sums(x.profile, steps, steps, [1] * len(steps), [(0, 0)] * len(steps))
+    cut = sums[tuple(slice(0, m) for m in shape[2:])]
+    mean = float(cut.mean())
+    return cut / mean if mean > 0.0 and cut.shape == tuple(shape[2:]) else None
+
+
+@lru_cache(maxsize=32)
+def _maxima(count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Common parts u and maxima over ``count`` of the rest: fixed-seed quadrature for windows of correlated normals."""
+    rng = np.random.default_rng(0)
+    common = rng.standard_normal((256, 1))
+    # Antithetic halves remove the sampling error of the mean.
+    rest = rng.standard_normal((256, count)).max(axis=1)
+    return (common - common.mean()) / common.std(), rest[None, :]
+
+
+class MaxPoolLaw:
+    """Maximum over a window: f(max), z = sqrt(ρ) u + sqrt(1-ρ) max e, by a fixed 256 x 256 quadrature (THEORY 2.2)."""
+
+    def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
+        """New source; the perturbation is that of the winner, unchanged."""
+        x, shape = args[0], context.shape(node)
+        if not isinstance(x, Signal) or shape is None:
+            return (None,)
+        count = int(math.prod(node.attributes["kernel"]))
+        result = maximum(x, count, context, shape, x.axes)
+        return (replace(result, profile=_pooled_profile(x, shape)),)
+
+
+def maximum(x: Signal, count: int, context: Context, shape: tuple[int, ...], axes: tuple[Axis, ...]) -> Signal:
+    """Maximum over ``count`` positions of a value that grows with z."""
+    rho = min(max(x.source.rho_position, 0.0), 1.0)
+    common, rest = _maxima(min(count, 1024))
+    values = np.interp(math.sqrt(rho) * common + math.sqrt(1.0 - rho) * rest, NODES, np.maximum.accumulate(x.table))
+    mean, square = float(values.mean()), float(np.mean(values * values))
+    pair = float(np.mean(values.mean(axis=1) ** 2))
+    moments = moments_of(x)
+    ratio = square / moments.mean_square if moments.mean_square > 0.0 else 1.0
+    marginal = np.interp(np.linspace(0.0, 1.0, 512), np.linspace(0.0, 1.0, values.size), np.sort(values.ravel()))
+    levels = np.array([0.5 * math.erfc(-z / math.sqrt(2.0)) for z in NODES])
+    return context.create(
+        Moments(
+            square,
+            mean,
+            min(pair, square),
+            mean * mean + max(moments.pair_sample - moments.mean**2, 0.0) * ratio,
+            moments.perturbation,
+        ),
+        x,
+        shape=shape,
+        axes=axes,
+        noise=x.noise(),
+        parents=(x,),
+        uncertainty=x.uncertainty**2,
+        marginal=np.interp(levels, np.linspace(0.0, 1.0, 512), marginal),
+    )
+
+
+class ReduceLaw:
+    """Mean, sum or maximum over axes.
+
+    Over features the mean of many independent units is a number, the same for the whole source; that keeps normalisations spelled
+    out in primitive operations exact. Over positions it is a pooling.
+    """
+
+    def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
+        """Reduced signal; extremes over features are not known."""
+        x, shape = args[0], context.shape(node)
+        function = node.attributes["function"]
+        if not isinstance(x, Signal):
+            return (None,)
+        where = tuple(int(a) % len(x.shape) for a in node.attributes.get("axes", range(len(x.shape))))
+        axes = x.axes if node.attributes.get("keepdims") else tuple(a for i, a in enumerate(x.axes) if i not in where)
+        sizes = (
+            tuple(1 if i in where else n for i, n in enumerate(x.shape))
+            if node.attributes.get("keepdims")
+            else tuple(n for i, n in enumerate(x.shape) if i not in where)
+        )
+        if shape is None or len(shape) != len(sizes):
+            shape = sizes
+        kinds = {x.axes[i] for i in where}
+        count = math.prod(x.shape[i] for i in where)
+        if Axis.BATCH in kinds or count == 0:
+            return (None,)
+        if function in {"max", "min"}:
+            if kinds != {Axis.POSITION}:
+                return (None,)
+            oriented = x if function == "max" else x.scaled(-1.0)
+            result = maximum(oriented, count, context, shape, axes)
+            return (result if function == "max" else result.scaled(-1.0),)
+        features = math.prod(x.shape[i] for i in where if x.axes[i] is Axis.FEATURE)
+        scale = float(count) if function == "sum" else 1.0
+        if kinds == {Axis.FEATURE}:
+            return (_over_features(x, scale, shape, axes),)
+        if features == 1:
+            return (averaged(x, float(count), context, shape, axes, scale),)
+        return (None,)
+
+
+def _over_features(x: Signal, scale: float, shape: tuple[int, ...], axes: tuple[Axis, ...]) -> Signal:
+    return replace(
+        x,
+        table=np.full_like(x.table, scale * expectation(x.table)),
+        slope=np.zeros_like(x.slope),
+        stretch=np.full_like(x.stretch, scale * expectation(x.stretch)),
+        shape=shape,
+        axes=axes,
+        profile=None,
+    ).fresh()
+
+
+class PadLaw:
+    """Zero padding as an operation of its own: moments fall by the share of real positions, the profile keeps the border."""
+
+    def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
+        """Padded signal; padding that repeats values changes no moment."""
+        x, shape = args[0], context.shape(node)
+        if not isinstance(x, Signal) or shape is None or len(shape) != len(x.shape):
+            return (None,)
+        share = math.prod(x.shape) / max(math.prod(shape), 1)
+        if node.attributes.get("value") is None or share >= 1.0:
+            return (replace(x, shape=shape, profile=None),)
+        if float(node.attributes["value"]) != 0.0:
+            return (None,)
+        moments = moments_of(x)
+        padding = node.attributes["padding"]
+        profile = None
+        if len(shape) >= 3 and all(a >= 0 and b >= 0 for a, b in padding):
+            inner = x.profile if x.profile is not None else np.ones(x.shape[2:])
+            profile = np.pad(inner, [tuple(pair) for pair in padding[2:]])
+            profile = profile / profile.mean() if profile.mean() > 0.0 else None
+        return (
+            context.create(
+                Moments(
+                    share * moments.mean_square,
+                    share * moments.mean,
+                    share * share * moments.pair_position,
+                    share * moments.pair_sample,
+                    share * moments.perturbation,
+                ),
+                x,
+                shape=shape,
+                axes=x.axes,
+                noise=x.noise(),
+                parents=(x,),
+                uncertainty=x.uncertainty**2,
+                marginal=None if x.is_gaussian else x.table,
+                profile=profile,
+            ),
+        )
+
+
+class ResizeLaw:
+    """Resizing: nearest repeats values; linear averages two neighbours per axis, q Σ w_i w_j ρ_ij, on average over phases."""
+
+    def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
+        """Resized signal."""
+        x, shape = args[0], context.shape(node)
+        if not isinstance(x, Signal) or shape is None or len(shape) != len(x.shape):
+            return (None,)
+        if node.attributes.get("mode") == "nearest" or shape == x.shape:
+            return (replace(x, shape=shape, profile=None),)
+        stretched = sum(1 for a, b in zip(x.shape, shape, strict=True) if b > a)
+        # Mean over phases of w² + (1-w)² is 2/3 for each stretched axis.
+        alone = (2.0 / 3.0) ** stretched
+        moments = moments_of(x)
+        return (
+            context.create(
+                Moments(
+                    alone * moments.mean_square + (1.0 - alone) * moments.pair_position,
+                    moments.mean,
+                    moments.pair_position,
+                    moments.pair_sample,
+                    alone * moments.perturbation,
+                ),
+                x,
+                shape=shape,
+                axes=x.axes,
+                noise=x.noise(),
+                parents=(x,),
+                uncertainty=x.uncertainty**2,
+            ),
+        )

@@ -1,0 +1,219 @@
+"""Operations that move values about: the moments stay, the axes move."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from initcheck.graph import Axis, Node, Parameter
+from initcheck.signal.axes import reshape_axes
+from initcheck.signal.law import Argument, Context, Moments, moments_of
+from initcheck.signal.marginal import mixture_marginal
+from initcheck.signal.operands import Factor, aligned, factors, join, operand
+from initcheck.signal.signal import Signal
+
+__all__ = ["ConcatLaw", "ExpandLaw", "IdentityLaw", "ReshapeLaw", "SliceLaw", "SplitLaw", "TransposeLaw"]
+
+
+class IdentityLaw:
+    """The input itself."""
+
+    def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
+        """Same signal."""
+        del node, context
+        return (args[0] if isinstance(args[0], Signal) else None,)
+
+
+class ReshapeLaw:
+    """Same values, other axes; features that were positions keep their finite-width noise."""
+
+    def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
+        """Same source."""
+        x, shape = args[0], context.shape(node)
+        if not isinstance(x, Signal) or shape is None or math.prod(shape) != math.prod(x.shape):
+            return (None,)
+        axes = reshape_axes(x.shape, x.axes, shape)
+        profile = x.profile if x.profile is not None and shape[2:] == x.profile.shape else None
+        return (replace(x, shape=shape, axes=axes, profile=profile),)
+
+
+class TransposeLaw:
+    """Axes in another order."""
+
+    def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
+        """Same source."""
+        del context
+        x = args[0]
+        permutation = node.attributes["permutation"]
+        if not isinstance(x, Signal) or len(permutation) != len(x.shape):
+            return (None,)
+        keeps_profile = tuple(permutation)[2:] == tuple(range(2, len(x.shape)))
+        return (
+            replace(
+                x,
+                shape=tuple(x.shape[i] for i in permutation),
+                axes=tuple(x.axes[i] for i in permutation),
+                profile=x.profile if keeps_profile else None,
+            ),
+        )
+
+
+class ExpandLaw:
+    """Broadcast or tiling: repeated positions are equal, repeated samples too."""
+
+    def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
+        """Same moments with the pairs of the broadcast; a parameter (class token) becomes a value."""
+        x, shape = args[0], context.shape(node)
+        if isinstance(x, Parameter):
+            value = operand(x)
+            if shape is None or value is None or isinstance(value, Signal):
+                return (None,)
+            if isinstance(value, float):
+                value = Factor((), value, value * value, None)
+            rank = len(shape)
+            axes = (Axis.BATCH, *(Axis.POSITION,) * (rank - 2), Axis.FEATURE)[-rank:] if rank else ()
+            moments = factors(value, shape, axes)
+            return (context.create(moments, context.root(moments.mean_square), shape=shape, axes=axes),)
+        if not isinstance(x, Signal) or shape is None or len(shape) < len(x.shape):
+            return (None,)
+        missing = len(shape) - len(x.shape)
+        axes = (Axis.BATCH,) * min(missing, 1) + (Axis.POSITION,) * (missing - min(missing, 1)) + x.axes
+        if math.prod(shape) == math.prod(x.shape):
+            return (replace(x, shape=shape, axes=axes),)
+        return (
+            context.create(
+                aligned(x, shape, axes),
+                x,
+                shape=shape,
+                axes=axes,
+                noise=x.noise(),
+                parents=(x,),
+                realized=True,
+                uncertainty=x.uncertainty**2,
+                marginal=None if x.is_gaussian else x.table,
+            ),
+        )
+
+
+def renewed(x: Signal, shape: tuple[int, ...], axes: tuple[Axis, ...], context: Context) -> Signal:
+    """Part of a value: the same moments over a source of its own, since other units are independent."""
+    source = replace(x.source, index=context.next_index())
+    profile = x.profile if shape[2:] == x.shape[2:] else None
+    return replace(x, source=source, shape=shape, axes=axes, profile=profile, logits=None, mixing=None)
+
+
+class SliceLaw:
+    """Part of a value along some axes; axes picked by one index are dropped."""
+
+    def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
+        """Same moments, new source."""
+        x, shape = args[0], context.shape(node)
+        if not isinstance(x, Signal) or shape is None:
+            return (None,)
+        dropped = {int(a) % len(x.shape) for a in node.attributes.get("dropped", ())}
+        axes = tuple(a for i, a in enumerate(x.axes) if i not in dropped)
+        if len(axes) != len(shape):
+            return (None,)
+        if shape == x.shape:
+            return (x,)
+        return (renewed(x, shape, axes, context),)
+
+
+class SplitLaw:
+    """Parts of a value along one axis."""
+
+    def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
+        """Same moments, a new source per part."""
+        x = args[0]
+        if not isinstance(x, Signal):
+            return (None,) * len(node.outputs)
+        shapes = [context.shape(node, i) for i in range(len(node.outputs))]
+        return tuple(None if shape is None else renewed(x, shape, x.axes, context) for shape in shapes)
+
+
+class ConcatLaw:
+    """Values side by side: moments averaged by size; pairs across parts along positions are products of means."""
+
+    def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
+        """New source whose distribution is the mixture of the parts'."""
+        shape = context.shape(node)
+        signals = [arg for arg in args if isinstance(arg, Signal)]
+        if shape is None or not signals:
+            return (None,)
+        axis = int(node.attributes["axis"]) % len(shape)
+        largest = max(signals, key=lambda s: math.prod(s.shape))
+        if len(largest.shape) != len(shape):
+            return (None,)
+        axes = largest.axes
+        parts: list[tuple[float, Moments, Signal | None]] = []
+        for arg in args:
+            value = operand(arg)
+            if isinstance(value, Signal):
+                parts.append((value.shape[axis] / shape[axis], aligned(value, value.shape, axes), value))
+            elif isinstance(value, Factor) and len(value.shape) == len(shape):
+                parts.append((value.shape[axis] / shape[axis], factors(value, shape, axes), None))
+            elif isinstance(value, float) and arg is not None:
+                size = getattr(arg, "shape", ())
+                share = size[axis] / shape[axis] if len(size) == len(shape) else 0.0
+                square = value * value
+                parts.append((share, Moments(square, value, square, square, 0.0), None))
+            else:
+                return (None,)
+        moments = _mixed([(w, m) for w, m, _ in parts], along_positions=axes[axis] is Axis.POSITION)
+        noise: dict[int, float] = {}
+        uncertainty = 0.0
+        for weight, part, signal in parts:
+            if signal is None or moments.mean_square <= 0.0:
+                continue
+            share = weight * part.mean_square / moments.mean_square
+            for index, coefficient in signal.noise().items():
+                noise[index] = noise.get(index, 0.0) + share * coefficient
+            uncertainty += (share * signal.uncertainty) ** 2
+        result = context.create(
+            moments,
+            largest,
+            shape=shape,
+            axes=axes,
+            noise=noise,
+            parents=signals,
+            realized=True,
+            uncertainty=uncertainty,
+            marginal=_marginal(parts),
+            profile=largest.profile if axes[axis] is Axis.FEATURE else None,
+        )
+        first, *others = signals
+        joined = result
+        for other in others:
+            joined = join(joined, first, other, node.name, context)
+            first = replace(first, segment=joined.segment, reference=joined.reference)
+        return (joined,)
+
+
+def _mixed(parts: list[tuple[float, Moments]], *, along_positions: bool) -> Moments:
+    mean = sum(w * m.mean for w, m in parts)
+    if along_positions and len(parts) > 1:
+        pair = sum(w * w * m.pair_position for w, m in parts)
+        pair += sum(
+            2.0 * parts[i][0] * parts[j][0] * parts[i][1].mean * parts[j][1].mean
+            for i in range(len(parts))
+            for j in range(i)
+        )
+    else:
+        pair = sum(w * m.pair_position for w, m in parts)
+    return Moments(
+        sum(w * m.mean_square for w, m in parts),
+        mean,
+        pair,
+        sum(w * m.pair_sample for w, m in parts),
+        sum(w * m.perturbation for w, m in parts),
+    )
+
+
+def _marginal(parts: list[tuple[float, Moments, Signal | None]]) -> object:
+    tables = [(w, s.table) for w, _, s in parts if s is not None]
+    if len(tables) != len(parts):
+        return None
+    if all(s is not None and s.is_gaussian for _, _, s in parts):
+        return None
+    return mixture_marginal([t for _, t in tables], [w for w, _ in tables])

@@ -1,0 +1,87 @@
+"""Expectations over a standard normal: Gauss-Hermite nodes and Hermite coefficients.
+
+A function f of z ~ N(0, 1) is a table of its values on ``NODES``. Correlations of two such functions at correlated arguments come
+from the coefficients on orthonormal Hermite polynomials: E[f(z) f(z')] = Σ ρⁿ cₙ² (Mehler's formula).
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "COARSE_NODES",
+    "COARSE_WEIGHTS",
+    "NODES",
+    "WEIGHTS",
+    "Table",
+    "correlation_of",
+    "expectation",
+    "hermite_powers",
+    "pair_moment",
+]
+
+Table: TypeAlias = NDArray[np.float64]
+"""Values on ``NODES``."""
+
+NODE_COUNT = 96
+TERMS = 40
+
+
+def _gauss_hermite(count: int) -> tuple[Table, Table]:
+    nodes, weights = np.polynomial.hermite_e.hermegauss(count)
+    return nodes, weights / weights.sum()
+
+
+def _orthonormal_polynomials(nodes: Table, terms: int) -> Table:
+    polynomials = np.zeros((terms, len(nodes)))
+    polynomials[0] = 1.0
+    polynomials[1] = nodes
+    for n in range(1, terms - 1):
+        polynomials[n + 1] = (nodes * polynomials[n] - np.sqrt(n) * polynomials[n - 1]) / np.sqrt(n + 1)
+    return polynomials
+
+
+NODES, WEIGHTS = _gauss_hermite(NODE_COUNT)
+COARSE_NODES, COARSE_WEIGHTS = _gauss_hermite(24)
+_PROJECTION = _orthonormal_polynomials(NODES, TERMS) * WEIGHTS
+_EXPONENTS = np.arange(TERMS)
+_GRID = np.concatenate([-np.linspace(1.0, 0.0, 33)[:-1], np.linspace(0.0, 1.0, 65)])
+_GRID_POWERS = _GRID[:, None] ** _EXPONENTS
+
+
+def expectation(table: Table) -> float:
+    """E[f(z)]."""
+    return float(WEIGHTS @ table)
+
+
+def hermite_powers(table: Table) -> Table:
+    """Squares of the coefficients of f on orthonormal Hermite polynomials, the part above the last term included in it.
+
+    Returns:
+        Array of ``TERMS`` numbers that sum to E[f²].
+    """
+    powers = (_PROJECTION @ table) ** 2
+    rest = float(WEIGHTS @ (table * table)) - float(powers.sum())
+    if rest > 0.0:
+        powers[-1] += rest
+    return powers
+
+
+def pair_moment(powers: Table, correlation: float) -> float:
+    """E[f(z) f(z')] for standard normal z, z' with the given correlation (Mehler's formula)."""
+    if correlation == 0.0:
+        return float(powers[0])
+    if correlation >= 1.0:
+        return float(powers.sum())
+    return float(powers @ correlation**_EXPONENTS)
+
+
+def correlation_of(powers: Table, moment: float) -> float:
+    """Correlation of z and z' at which E[f(z) f(z')] is ``moment``; the inverse of ``pair_moment``, clipped to [-1, 1]."""
+    values = _GRID_POWERS @ powers
+    # The moment grows with a non-negative correlation; below zero it may turn, so that part is made monotone.
+    np.maximum.accumulate(values, out=values)
+    return float(np.interp(moment, values, _GRID))

@@ -1,0 +1,101 @@
+"""Segments of the main path: what lies between two normalisations, and how much it gains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from initcheck.graph import WEIGHTED, Graph, Node, Op
+from initcheck.signal.law import Segments
+from initcheck.signal.ledger import decades
+from initcheck.signal.signal import Signal
+
+if TYPE_CHECKING:
+    from initcheck.structure import Structure
+
+__all__ = ["Segment", "find_segments"]
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A stretch of the main path between two normalisations (residual branches left out).
+
+    Attributes:
+        index: Number, in order of the graph; matches ``Contribution.segment``.
+        start: Name of the node that opens it (a normalisation or a joining of segments), empty at the graph's input.
+        end: Name of the node that closes it (a normalisation, the head, or the node of the main output).
+        first_layer: Path of the first weighted layer in it, empty if none.
+        signal_gain: log10 of the mean-square small-perturbation gain from its start to the input of ``end`` (to the
+            output of the head when that is larger: a head may be zero, but must not explode).
+        length_gain: log10 of the mean square at its end over that at its start.
+        residual_growth: log10, summed over the residual additions in it.
+        log_length_variance: Largest Var[ln M] (nats squared) of a hidden value in it.
+        uncertainty: Decades, half-width of the interval of ``signal_gain`` and ``residual_growth``.
+        assumed: Whether it rests on an operation that was not understood.
+    """
+
+    index: int
+    start: str
+    end: str
+    first_layer: str
+    signal_gain: float
+    length_gain: float
+    residual_growth: float
+    log_length_variance: float
+    uncertainty: float
+    assumed: bool
+
+
+def find_segments(
+    graph: Graph, structure: Structure, signals: Mapping[str, Signal | None], opened: Segments
+) -> tuple[Segment, ...]:
+    """Segments that end on the main path, in order; of several ends of one segment the one with the largest gain counts."""
+    first_layers: dict[int, str] = {}
+    variances: dict[int, float] = {}
+    ends: dict[int, list[tuple[Node, Signal]]] = {}
+    for node in graph.nodes:
+        if node.name not in structure.active:
+            continue
+        on_branch = node.name in structure.on_branch
+        head = node.name in structure.heads
+        x = signals.get(node.inputs[0]) if node.inputs else None
+        y = signals.get(node.outputs[0]) if node.outputs else None
+        if node.op in WEIGHTED and y is not None and not on_branch:
+            first_layers.setdefault(y.segment, node.path or node.name)
+        if x is None or (on_branch and not head):
+            continue
+        closes = node.op is Op.NORMALIZE and y is not None and y.segment != x.segment
+        if node.op in WEIGHTED or closes:
+            variances[x.segment] = max(variances.get(x.segment, 0.0), x.log_length_variance())
+        if head or closes:
+            ends.setdefault(x.segment, []).append((node, x))
+            if head and y is not None and y.segment_gain > x.segment_gain:
+                ends[x.segment].append((node, y))
+    output = signals.get(graph.main_output)
+    if not ends and output is not None:
+        producer = structure.producer.get(graph.main_output)
+        if producer is not None:
+            ends[output.segment] = [(producer, output)]
+    return tuple(
+        _segment(index, candidates, opened, first_layers.get(index, ""), variances.get(index, 0.0))
+        for index, candidates in sorted(ends.items())
+    )
+
+
+def _segment(
+    index: int, candidates: list[tuple[Node, Signal]], opened: Segments, first_layer: str, variance: float
+) -> Segment:
+    node, end = max(candidates, key=lambda item: abs(decades(item[1].segment_gain)))
+    return Segment(
+        index=index,
+        start=opened.starts[index],
+        end=node.name,
+        first_layer=first_layer,
+        signal_gain=decades(end.segment_gain),
+        length_gain=decades(end.mean_square / end.start_mean_square) if end.start_mean_square > 0.0 else 0.0,
+        residual_growth=max(x.growth for _, x in candidates),
+        log_length_variance=variance,
+        uncertainty=end.uncertainty,
+        assumed=any(x.assumed for _, x in candidates),
+    )
