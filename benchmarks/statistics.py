@@ -42,6 +42,13 @@ def resnet50_shapes() -> list[tuple[int, ...]]:
     return [*shapes, (1000, before), (1000,)]
 
 
+def draw(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Initial values: kaiming_normal weights, ones for vectors."""
+    if len(shape) < 2:
+        return np.ones(shape, np.float32)
+    return rng.standard_normal(shape, dtype=np.float32) * np.float32(math.sqrt(2 * shape[0] / math.prod(shape)))
+
+
 def convert(x: np.ndarray, dtype: str) -> np.ndarray:
     """The numbers in another element type, 16-bit ones as raw patterns."""
     if dtype == "bfloat16":
@@ -71,10 +78,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     rounds = parser.parse_args().rounds
     rng = np.random.default_rng(0)
-    drawn = [
-        (rng.standard_normal(shape, dtype=np.float32) * np.float32(math.sqrt(2 * shape[0] / math.prod(shape))))
-        for shape in resnet50_shapes()
-    ]
+    drawn = [draw(shape, rng) for shape in resnet50_shapes()]
     buffer = bytearray(8 << 20)
     print(f"{sum(x.size for x in drawn) / 1e6:.1f} million elements in {len(drawn)} tensors, median of {rounds} rounds")
     print(f"{'GB per CPU second':<12}{'read':>10}{'np.sum':>10}{'moments':>10}{'estimate':>10}")

@@ -37,8 +37,8 @@ NORM_ELEMENTS = 256
 GRAM_ROWS = 8
 """Rows whose inner products are formed: 28 of them vanish together in no random matrix."""
 
-FINGERPRINT = 4
-"""Elements by which rows are told apart before any is compared in full."""
+HASH_KEYS = np.array((0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0xD6E8FEB86659FD93), dtype=np.uint64)
+"""Odd multipliers, one per element by which rows are told apart before any is compared in full."""
 
 
 class RowSample:
@@ -135,9 +135,7 @@ def row_facts(sample: Array, shape: Sequence[int], out_axis: int, moments: Momen
     if moments.nonfinite == 0:
         chosen = slice(None) if units <= NORM_ROWS else np.arange(NORM_ROWS) * units // NORM_ROWS
         rows = widen(_elements(table, chosen, NORM_ELEMENTS), dtype)
-        scale = max(-moments.minimum, moments.maximum)
-        if not 1e-15 < scale < 1e15:
-            rows = rows.astype(np.float64) / scale
+        rows = _in_range(rows, max(-moments.minimum, moments.maximum))
         norms = np.sqrt(np.einsum("ij,ij->i", rows, rows)).astype(np.float64)
         mean = float(norms.mean())
         variation = float(norms.std(ddof=1)) / mean if mean and len(norms) > 1 else 0.0
@@ -162,11 +160,12 @@ def is_orthogonal(sample: Array, whole: bool, dtype: str = "") -> bool:
         vectors = matrix[np.arange(chosen) * matrix.shape[0] // chosen]
     else:
         vectors = matrix[:, :GRAM_ROWS].T
-    rows = widen(vectors, dtype).astype(np.float64)
-    peak = float(np.abs(rows).max())
+    rows = widen(vectors, dtype)
+    peak = max(-float(rows.min()), float(rows.max()))
     if not 0.0 < peak < math.inf:
         return False
-    gram = (rows / peak) @ (rows / peak).T
+    rows = _in_range(rows, peak)
+    gram = rows @ rows.T
     norms = np.diag(gram)
     tolerance = 2e-3 if matrix.dtype.itemsize <= 2 else 1e-4
     return float(np.abs(gram - np.eye(len(gram)) * norms.mean()).max()) < tolerance * float(norms.mean())
@@ -200,6 +199,11 @@ def _square_variation(moments: Moments) -> float:
     return math.sqrt(max(moments.kurtosis - 1.0 + 4.0 * mean * (skewness + mean), 0.0)) / (1.0 + mean * mean)
 
 
+def _in_range(rows: Array, peak: float) -> Array:
+    """The rows, in units of their largest magnitude where its square is no float32."""
+    return rows if 1e-15 < peak < 1e15 else rows.astype(np.float64) / peak
+
+
 def _elements(table: Array, units: Array | slice, wanted: int) -> Array:
     """(unit, element) matrix of about ``wanted`` elements of each unit from a (before, unit, behind) table."""
     behind = min(table.shape[2], wanted)
@@ -211,9 +215,8 @@ def _elements(table: Array, units: Array | slice, wanted: int) -> Array:
 
 def _distinct(table: Array, dtype: str) -> int:
     """Number of different units in a (before, unit, behind) table, zeros of either sign being equal."""
-    prints = widen(_elements(table, slice(None), FINGERPRINT), dtype).astype(np.float64) + 0.0
-    keys = np.random.default_rng(0).integers(1, 2**63, prints.shape[1], dtype=np.uint64) | np.uint64(1)
-    hashes = (prints.view(np.uint64) * keys).sum(axis=1, dtype=np.uint64)
+    prints = widen(_elements(table, slice(None), len(HASH_KEYS)), dtype).astype(np.float64)[:, : len(HASH_KEYS)] + 0.0
+    hashes = (prints.view(np.uint64) * HASH_KEYS[: prints.shape[1]]).sum(axis=1, dtype=np.uint64)
     ordered = np.sort(hashes)
     repeated = ordered[1:][ordered[1:] == ordered[:-1]]
     if not repeated.size:
