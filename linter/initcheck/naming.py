@@ -31,7 +31,8 @@ _NORMAL = (
     ("kaiming_normal(a=0.2)", 3.0),
     ("kaiming_normal(fan_out, gain=1)", 3.5),
     *((f"{base}_normal(gain={gain})", 5.0) for base in ("kaiming", "xavier") for gain in ("0.1", "0.5", "2", "3")),
-    *((f"normal(0, {std})", 3.0) for std in ("1", "0.5", "0.2", "0.1", "0.05", "0.02", "0.01", "0.001")),
+    *((f"normal(0, {std})", 1.0) for std in ("1", "0.02", "0.01")),
+    *((f"normal(0, {std})", 3.0) for std in ("0.5", "0.2", "0.1", "0.05", "0.001")),
 )
 _UNIFORM = (
     ("kaiming_uniform(a=√5)", 0.0),
