@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from initcheck import FailureMode, Need, PluginError, Severity
 from initcheck.plugins import GROUP, load_rules
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def _rule(code: str, name: str, **changes: Any) -> type:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from initcheck import Location, Report, ReportedFinding
 from initcheck.reports import render
 from initcheck.reports.style import Style
-from syrupy.assertion import SnapshotAssertion
+
+if TYPE_CHECKING:
+    from syrupy.assertion import SnapshotAssertion
 
 
 def test_concise(report: Report, snapshot: SnapshotAssertion) -> None:

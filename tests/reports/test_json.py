@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import json
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jsonschema
-from initcheck import Report
 from initcheck.reports import render
 from initcheck.reports.style import Style
-from syrupy.assertion import SnapshotAssertion
+
+if TYPE_CHECKING:
+    from initcheck import Report
+    from syrupy.assertion import SnapshotAssertion
 
 KEYS = {
     "document": ["version", "tool", "models", "findings", "errors"],

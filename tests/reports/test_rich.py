@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
-from initcheck import Report
 from initcheck.reports import render
 from initcheck.reports.style import Style
 from rich.cells import cell_len
-from syrupy.assertion import SnapshotAssertion
+
+if TYPE_CHECKING:
+    from initcheck import Report
+    from syrupy.assertion import SnapshotAssertion
 
 
 @pytest.mark.parametrize("width", [60, 100])
