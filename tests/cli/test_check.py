@@ -1,10 +1,7 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import subprocess
-import sys
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +9,7 @@ from typing import TYPE_CHECKING
 import initcheck
 import jsonschema
 import pytest
-from initcheck.commands.progress import ProgressBar
+from terminals import COMMAND, environment, in_terminal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -200,17 +197,9 @@ def test_the_function_gives_what_the_command_line_shows(bad: Path) -> None:
     assert report.errors == ()
 
 
-def _environment(**changes: str) -> dict[str, str]:
-    kept = {key: value for key, value in os.environ.items() if key not in {"NO_COLOR", "FORCE_COLOR", "COLUMNS"}}
-    return {**kept, **changes}
-
-
-COMMAND = [sys.executable, "-m", "initcheck"]
-
-
 def test_a_reader_that_goes_away_is_no_error() -> None:
     process = subprocess.Popen(
-        [*COMMAND, BAD, "-f", "json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_environment(), text=True
+        [*COMMAND, BAD, "-f", "json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment(), text=True
     )
     assert process.stdout
     assert process.stderr
@@ -222,47 +211,18 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
 
 
 def test_a_locale_without_block_characters_gets_ascii() -> None:
-    environment = _environment(PYTHONIOENCODING="ascii")
+    ascii_only = environment(PYTHONIOENCODING="ascii")
     for name in ("rich", "concise"):
-        done = subprocess.run([*COMMAND, BAD, "-f", name, "-v"], capture_output=True, env=environment, check=False)
+        done = subprocess.run([*COMMAND, BAD, "-f", name, "-v"], capture_output=True, env=ascii_only, check=False)
         assert done.returncode == 1
         assert done.stdout.isascii()
         assert b"Traceback" not in done.stderr
-    done = subprocess.run([*COMMAND, BAD, "-f", "json"], capture_output=True, env=environment, check=False)
+    done = subprocess.run([*COMMAND, BAD, "-f", "json"], capture_output=True, env=ascii_only, check=False)
     assert json.loads(done.stdout.decode("utf-8"))["version"] == 1
 
 
 def test_a_terminal_gets_the_rich_report_in_color() -> None:
-    ours, theirs = pty.openpty()
-    environment = _environment(TERM="xterm-256color", COLUMNS="80")
-    with subprocess.Popen([*COMMAND, BAD], stdout=theirs, stderr=subprocess.DEVNULL, env=environment) as process:
-        os.close(theirs)
-        chunks = []
-        while True:
-            try:
-                chunk = os.read(ours, 65536)
-            except OSError:
-                break
-            if not chunk:
-                break
-            chunks.append(chunk)
-    os.close(ours)
-    assert process.returncode == 1
-    text = b"".join(chunks).decode("utf-8")
+    code, text = in_terminal([*COMMAND, BAD], stream="stdout")
+    assert code == 1
     assert "\x1b[1;31merror" in text
     assert "weighted layers analysed" in text
-
-
-def test_progress_shows_only_after_a_while_and_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("initcheck.commands.progress.PATIENCE", 0.0)
-    shown: list[str] = []
-    monkeypatch.setattr(ProgressBar, "_show", lambda self: shown.append("bar"))
-    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
-    with ProgressBar(visible=True) as bar:
-        bar.started("m.onnx", 0, 1)
-        bar._timer.join()
-        bar.finished("m.onnx")
-    assert shown == ["bar"]
-    assert bar.seconds["m.onnx"] >= 0.0
-    with ProgressBar(visible=False) as hidden:
-        assert not hidden._timer.is_alive()

@@ -82,9 +82,10 @@ def _facts(model: ModelReport) -> str:
 
 
 def _profiles(rows: tuple[LayerRow, ...], style: Style) -> Iterator[RenderableType]:
-    """How the mean squares of activations and of a small perturbation run with depth, in decades."""
+    """How the mean squares of activations and of a small perturbation run over the weighted layers, in decades."""
+    weighted = [row for row in rows if row.weight is not None]
     for label, attribute in PROFILES:
-        values = [_finite(getattr(row, attribute)) for row in rows]
+        values = [_finite(getattr(row, attribute)) for row in weighted]
         known = [value for value in values if value is not None]
         if len(known) < 2:
             continue
