@@ -56,7 +56,7 @@ def restore_folded(
     path = own if normed and own else layer_path(call, weight)
     norm_path = scope.module if scope is not None and normed else path
     raw, value = build.temporary(call)
-    build.emit(call, op, names, (raw,), layer=layer, path=path, value=value, **attributes)
+    build.emit(call, op, names, (raw,), layer=layer, path=path, result=value, **attributes)
     build.emit(
         call,
         Op.NORMALIZE,
@@ -64,7 +64,7 @@ def restore_folded(
         (output,),
         layer="batch_norm",
         path=norm_path,
-        value=value,
+        result=value,
         kind="batch",
         epsilon=EPSILON,
         training=True,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from initcheck.graph import Constant, Node, Op, Value
-from initcheck.sources.onnx.known import Known
+from initcheck.sources.onnx.known import Known, known_array
 from initcheck.sources.onnx.locations import locate
 from initcheck.sources.onnx.parameters import ParameterTable, Role
 from initcheck.sources.onnx.paths import is_anonymous, layer_path
@@ -175,9 +174,7 @@ class Builder:
 
     def learned(self, name: str, known: Known) -> Known:
         """A constant that a weighted operation contracts, taken as a weight that happens to be computed."""
-        from initcheck.sources.onnx.known import known_array
-
-        if not known.is_small or not known.is_float:
+        if not (known.is_small or known.is_filled) or not known.is_float:
             raise NotUnderstood
         return known_array(known.array(), name)
 
@@ -212,7 +209,7 @@ class Builder:
         *,
         layer: str = "",
         path: str = "",
-        value: Value | None = None,
+        result: Value | None = None,
         **attributes: Any,
     ) -> str:
         """Append a node.
@@ -224,7 +221,7 @@ class Builder:
             outputs: Names to define; the first output of the call when left out.
             layer: What people call the layer; the operation when left out.
             path: Layer path; that of the call when left out.
-            value: Type of the outputs; what inference found when left out.
+            result: Type of the outputs; what inference found when left out.
             attributes: As ``Op`` documents.
 
         Returns:
@@ -232,7 +229,7 @@ class Builder:
         """
         names = tuple(outputs) or call.outputs[:1]
         for name in names:
-            self.define(name, value)
+            self.define(name, result)
         self.nodes.append(
             Node(
                 op=op,
@@ -251,11 +248,3 @@ class Builder:
         """A fresh activation name and its type, that of the call's first output unless given."""
         name = call.outputs[0]
         return self.fresh(f"{name}:{len(self.nodes)}"), value or self.inferred.get(name) or Value(None, "")
-
-
-def axis_of(axis: int, rank: int) -> int:
-    """An axis counted from the front."""
-    return axis + rank if axis < 0 else axis
-
-
-_PLAIN = re.compile(r"[A-Za-z_][\w.]*")

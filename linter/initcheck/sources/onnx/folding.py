@@ -105,6 +105,8 @@ def _is_lookup(call: Call, inputs: Sequence[Known | None]) -> bool:
 def _is_affordable(call: Call, inputs: Sequence[Known | None], build: Builder) -> bool:
     if any(known is not None and not (known.is_small and known.dtype in _COMPUTABLE) for known in inputs):
         return False
+    if call.op == "ConstantOfShape":
+        return True
     return all(_size(build.inferred.get(name)) * 4 <= FOLD_LIMIT for name in call.outputs)
 
 
@@ -134,7 +136,8 @@ def _evaluate(call: Call, arrays: Sequence[Array | None]) -> Sequence[Array] | N
                 found = compute(call, arrays)
                 if found is not None:
                     return [np.asarray(entry) for entry in found]
-            return _by_reference(call, arrays)
+            found = _by_reference(call, arrays)
+            return found if all(isinstance(entry, np.ndarray) for entry in found) else None
         except (ArithmeticError, AttributeError, IndexError, LookupError, RuntimeError, TypeError, ValueError):
             # Malformed operands, or a gap of the reference: the node is then lowered or opaque like any other.
             return None

@@ -41,6 +41,11 @@ class Origin:
     ref: TensorRef | None = None
     array: Array | None = None
 
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
 
 @dataclass(frozen=True, slots=True)
 class Known:
@@ -55,6 +60,7 @@ class Known:
         origin: The learned tensor this is a view of; None for a constant.
         axes: For each axis the stored axis it runs along, None where axes were split or joined.
         scale: Factor on the stored elements.
+        is_filled: Whether it is one number throughout, which takes no memory however many elements there are.
     """
 
     shape: tuple[int, ...]
@@ -63,6 +69,7 @@ class Known:
     origin: Origin | None = None
     axes: tuple[int | None, ...] = ()
     scale: float = 1.0
+    is_filled: bool = False
 
     @property
     def size(self) -> int:
@@ -136,10 +143,11 @@ class Known:
 def known_array(array: Array, learned_as: str = "") -> Known:
     """A computed tensor: a constant, or (with a name) something computed from weights, which is a weight itself."""
     dtype = str(array.dtype) if array.dtype.kind != "O" else "string"
+    filled = not any(array.strides)
     if not learned_as:
-        return Known(array.shape, dtype, lambda: array)
+        return Known(array.shape, dtype, lambda: array, is_filled=filled)
     origin = Origin(learned_as, array.shape, dtype, array=array)
-    return Known(array.shape, dtype, lambda: array, origin, tuple(range(array.ndim)))
+    return Known(array.shape, dtype, lambda: array, origin, tuple(range(array.ndim)), is_filled=filled)
 
 
 def known_tensor(ref: TensorRef, *, learned: bool) -> Known:

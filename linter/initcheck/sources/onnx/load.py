@@ -52,9 +52,9 @@ def load(
         UsageError: If ``shapes`` or ``dims`` name what the model has not, or contradict it.
     """
     file = read_model(path)
-    proto, notes = _inlined(file)
+    proto = _inlined(file)
     opsets = {("" if entry.domain == "ai.onnx" else entry.domain): entry.version for entry in proto.opset_import}
-    notes += _opset_notes(opsets)
+    notes = _opset_notes(opsets)
     initial = {tensor.name for tensor in proto.graph.initializer} | set(file.sparse)
     inputs = [entry for entry in proto.graph.input if entry.name not in initial]
     given = initial | {entry.name for entry in inputs}
@@ -131,12 +131,13 @@ def _define_inputs(build: Builder, sizes: InputSizes) -> None:
             build.values[name] = Value(shape, sizes.dtypes[name])
 
 
-def _inlined(file: ModelFile) -> tuple[ModelProto, list[str]]:
+def _inlined(file: ModelFile) -> ModelProto:
+    """The model with calls of its own functions replaced by their bodies."""
     if not file.proto.functions:
-        return file.proto, []
+        return file.proto
     from onnx import inliner
 
-    return inliner.inline_local_functions(file.proto), []
+    return inliner.inline_local_functions(file.proto)
 
 
 def _opset_notes(opsets: Mapping[str, int]) -> list[str]:

@@ -155,12 +155,9 @@ def _range(_call: Call, inputs: Inputs) -> Sequence[Any] | None:
 def _constant_of_shape(call: Call, inputs: Inputs) -> Sequence[Any] | None:
     from onnx import numpy_helper
 
-    shape = tuple(int(size) for size in inputs[0])
-    if math.prod(shape) * 4 > FOLD_LIMIT:
-        return None
     value = call.attributes.get("value")
     fill = np.zeros(1, np.float32) if value is None else numpy_helper.to_array(value)
-    return [np.full(shape, fill.reshape(()))]
+    return [np.broadcast_to(fill.reshape(()), tuple(int(size) for size in inputs[0]))]
 
 
 def _expand(_call: Call, inputs: Inputs) -> Sequence[Any] | None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from initcheck.estimate import estimate
 from initcheck.graph import Parameter
+from initcheck.sources.onnx.paths import is_anonymous
 from initcheck.statistics import widen
 
 if TYPE_CHECKING:
@@ -79,6 +80,25 @@ class ParameterTable:
             self._entries[key] = replace(entry, role=role)
         return key
 
+    def describe(self, key: str, name: str, fans: tuple[float, float] | None) -> None:
+        """Give a parameter without a role the name and fans of the layer it turned out to belong to."""
+        entry = self._entries[key]
+        if entry.role == Role():
+            anonymous = is_anonymous(entry.origin.name)
+            self._entries[key] = replace(entry, role=Role(name=name if anonymous else "", fans=fans))
+
+    def shape(self, key: str) -> tuple[int, ...] | None:
+        """Shape of a parameter, None if there is none of this name."""
+        entry = self._entries.get(key)
+        return entry.shape if entry is not None else None
+
+    def is_constant(self, key: str, number: float) -> bool:
+        """Whether every element of a parameter is this number."""
+        entry = self._entries.get(key)
+        if entry is None or entry.origin.size > VALUES_LIMIT or not _has_values(entry.origin):
+            return False
+        return bool(np.all(_load(entry.origin) * entry.scale == number))
+
     def build(self, wanted: set[str]) -> dict[str, Parameter]:
         """Read the wanted parameters, in order of first use."""
         return {key: _build(entry) for key, entry in self._entries.items() if key in wanted}
@@ -96,8 +116,7 @@ def _build(entry: _Entry) -> Parameter:
     )
     values = None
     if distribution.size <= VALUES_LIMIT and _has_values(origin):
-        stored = origin.array if origin.array is not None else _load(origin)
-        values = np.asarray(stored, np.float64).reshape(entry.shape) * entry.scale
+        values = np.asarray(_load(origin), np.float64).reshape(entry.shape) * entry.scale
     return Parameter(role.name or origin.name, entry.shape, origin.dtype, distribution, rows, values)
 
 
@@ -106,6 +125,8 @@ def _has_values(origin: Origin) -> bool:
 
 
 def _load(origin: Origin) -> Array:
+    if origin.array is not None:
+        return origin.array
     if origin.ref is None:
         raise ValueError("neither stored nor computed")
     return origin.ref.load()
@@ -114,11 +135,21 @@ def _load(origin: Origin) -> Array:
 def _blocks(entry: _Entry) -> Iterator[Array]:
     origin = entry.origin
     if origin.ref is None or origin.ref.dtype not in _STREAMED:
-        stored = origin.array if origin.array is not None else _load(origin)
-        yield stored.reshape(-1) if entry.scale == 1.0 else stored.reshape(-1) * entry.scale
+        for block in _pieces(_load(origin)):
+            yield block if entry.scale == 1.0 else block * entry.scale
         return
     for block in origin.ref.blocks():
         yield block if entry.scale == 1.0 else widen(block, origin.dtype) * entry.scale
+
+
+def _pieces(array: Array) -> Iterator[Array]:
+    """An array in storage order; a filled one piece by piece, since it has no storage."""
+    if any(array.strides) or not array.size:
+        yield array.reshape(-1)
+        return
+    piece = np.full(min(array.size, 1 << 20), array.flat[0], array.dtype)
+    for start in range(0, array.size, len(piece)):
+        yield piece[: array.size - start]
 
 
 _STREAMED = frozenset({"float64", "float32", "float16", "bfloat16"})

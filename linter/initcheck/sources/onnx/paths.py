@@ -14,6 +14,8 @@ __all__ = ["is_anonymous", "layer_path", "module_of_parameter"]
 
 _ANONYMOUS = re.compile(r"(?:onnx::\w+|val_\d+|_?\d+|.*[Cc]onst(?:ant)?(?:_?\w*)|.*_output_\d+|scalar\w*|lifted_tensor.*)(?::\d+)?")
 
+_ARGUMENT = re.compile(r"%p_\w+")
+
 _LEAF = re.compile(r"[._/]?(?:weight|bias|kernel|gamma|beta|embeddings?|W|B|weight_[vg]|weight_ih_l\d+\w*|weight_hh_l\d+\w*)(?::\d+)?")
 
 _VARIABLE = re.compile(r"/(?:ReadVariableOp|Read|Identity|resource)\w*(?::\d+)?$")
@@ -52,7 +54,9 @@ def layer_path(call: Call, weight: str = "") -> str:
     if scope is not None:
         if not scope.module:
             return owner or scope.node or call.proto.name
-        return owner if _continues(owner, scope.module) else scope.module
+        if _continues(owner, scope.module):
+            return owner
+        return _traced_owner(call, scope.module) or scope.module
     name = call.proto.name
     if name.startswith("/"):
         return _legacy_path(name, owner)
@@ -62,6 +66,19 @@ def layer_path(call: Call, weight: str = "") -> str:
     if module and leaf.startswith(call.proto.op_type):
         return module
     return name or f"{call.proto.op_type}_{call.index}"
+
+
+def _traced_owner(call: Call, module: str) -> str:
+    """Submodule whose weight a functional call reads, from the traced operation's arguments.
+
+    Torch names them ``p_`` and the parameter's path with every dot an underscore, so that only the part below the known
+    module can be read back.
+    """
+    prefix = f"%p_{module.replace('.', '_')}_"
+    for argument in _ARGUMENT.findall(call.metadata.get("pkg.torch.onnx.fx_node", "")):
+        if argument.startswith(prefix) and argument.endswith("_weight"):
+            return f"{module}.{argument[len(prefix) : -len('_weight')]}"
+    return ""
 
 
 def _continues(owner: str, scope: str) -> bool:

@@ -38,12 +38,12 @@ def _require_float(call: Call, build: Builder) -> None:
 def _chain(call: Call, build: Builder, op: Op, output: str) -> str:
     names = [_operand(build, name, op) for name in call.inputs if name]
     if len(names) == 1:
-        return build.emit(call, Op.IDENTITY, names, (output,), value=build.inferred.get(call.outputs[0]))
+        return build.emit(call, Op.IDENTITY, names, (output,), result=build.inferred.get(call.outputs[0]))
     result = names[0]
     for position, name in enumerate(names[1:], 2):
         last = position == len(names)
         target, value = (output, build.inferred.get(call.outputs[0])) if last else build.temporary(call)
-        result = build.emit(call, op, (result, name), (target,), value=value)
+        result = build.emit(call, op, (result, name), (target,), result=value)
     return result
 
 
@@ -110,7 +110,7 @@ def _identity(call: Call, build: Builder) -> None:
         value = source or Value(None, "")
     if source is not None and source.is_float != value.is_float:
         raise NotUnderstood
-    build.emit(call, Op.IDENTITY, (build.activation(call.input(0)),), value=value)
+    build.emit(call, Op.IDENTITY, (build.activation(call.input(0)),), result=value)
 
 
 HANDLERS = {

@@ -22,31 +22,33 @@ def _gemm(call: Call, build: Builder) -> None:
     transposed = [bool(call.integer(name, 0)) for name in ("transA", "transB")]
     sides = [build.known.get(call.input(position)) for position in range(2)]
     scale, bias_scale = call.number("alpha", 1.0), call.number("beta", 1.0)
-    bias = call.input(2)
-    inner = bias if _is_bias(build, bias) else ""
-    output = build.temporary(call)[0] if bias and not inner else call.outputs[0]
+    addend = "" if bias_scale == 0.0 or _is_zero(build, call.input(2)) else call.input(2)
+    bias = addend if sides[1] is not None and sides[0] is None and _is_bias(build, addend) else ""
+    output = build.temporary(call)[0] if addend and not bias else call.outputs[0]
     if sides[1] is not None and sides[0] is None:
         weight = sides[1].transposed((1, 0)) if transposed[1] else sides[1]
         axis = 0 if transposed[0] else 1
-        _linear(call, build, call.input(0), weight, axis, inner, output, scale=scale, bias_scale=bias_scale)
-    elif sides[0] is not None and sides[1] is None and not inner:
+        _linear(call, build, call.input(0), weight, axis, bias, output, scale=scale, bias_scale=bias_scale)
+    elif sides[0] is not None and sides[1] is None:
         weight = sides[0] if transposed[0] else sides[0].transposed((1, 0))
-        axis = 1 if transposed[1] else 0
-        _linear(call, build, call.input(1), weight, axis, "", output, scale=scale)
-    elif sides == [None, None] and not inner:
+        _linear(call, build, call.input(1), weight, 1 if transposed[1] else 0, "", output, scale=scale)
+    else:
         names = [
             _transposed(call, build, call.input(position)) if flag else build.activation(call.input(position))
             for position, flag in enumerate(transposed)
         ]
-        build.emit(call, Op.MATMUL, names, (output,), value=build.inferred.get(call.outputs[0]), scale=scale)
-    else:
-        raise NotUnderstood
+        build.emit(call, Op.MATMUL, names, (output,), result=build.inferred.get(call.outputs[0]), scale=scale)
     if output != call.outputs[0]:
-        addend = build.operand(bias)
+        term = build.operand(addend)
         if bias_scale != 1.0:
-            name, value = build.temporary(call, build.values.get(addend))
-            addend = build.emit(call, Op.MUL, (addend, build.literal(call, bias_scale)), (name,), value=value)
-        build.emit(call, Op.ADD, (output, addend))
+            name, value = build.temporary(call, build.values.get(term))
+            term = build.emit(call, Op.MUL, (term, build.literal(call, bias_scale)), (name,), result=value)
+        build.emit(call, Op.ADD, (output, term))
+
+
+def _is_zero(build: Builder, name: str) -> bool:
+    known = build.known.get(name)
+    return known is not None and known.origin is None and known.scalar() == 0.0
 
 
 def _is_bias(build: Builder, name: str) -> bool:
@@ -61,7 +63,7 @@ def _transposed(call: Call, build: Builder, name: str) -> str:
         raise NotUnderstood
     temporary, value = build.temporary(call, Value((shape[1], shape[0])))
     return build.emit(
-        call, Op.TRANSPOSE, (build.activation(name),), (temporary,), value=value, permutation=(1, 0)
+        call, Op.TRANSPOSE, (build.activation(name),), (temporary,), result=value, permutation=(1, 0)
     )
 
 
@@ -223,7 +225,7 @@ def _einsum_product(call: Call, build: Builder, left: str, right: str, out: str)
         build.emit(call, Op.MATMUL, (first, second), scale=1.0)
         return
     temporary, value = build.temporary(call, Value(tuple(sizes[label] for label in product)))
-    build.emit(call, Op.MATMUL, (first, second), (temporary,), value=value, scale=1.0)
+    build.emit(call, Op.MATMUL, (first, second), (temporary,), result=value, scale=1.0)
     build.emit(call, Op.TRANSPOSE, (temporary,), permutation=tuple(product.index(label) for label in out))
 
 
@@ -235,7 +237,7 @@ def _arranged(
     temporary, value = build.temporary(call, Value(tuple(sizes[label] for label in wanted)))
     permutation = tuple(labels.index(label) for label in wanted)
     return build.emit(
-        call, Op.TRANSPOSE, (build.activation(name),), (temporary,), value=value, permutation=permutation
+        call, Op.TRANSPOSE, (build.activation(name),), (temporary,), result=value, permutation=permutation
     )
 
 

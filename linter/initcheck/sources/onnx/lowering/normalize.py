@@ -101,9 +101,9 @@ def _skip_layer(call: Call, build: Builder) -> None:
     stream = build.activation(name)
     if bias:
         biased, _ = build.temporary(call)
-        stream = build.emit(call, Op.ADD, (stream, build.operand(bias)), (biased,), value=value)
+        stream = build.emit(call, Op.ADD, (stream, build.operand(bias)), (biased,), result=value)
     summed = call.outputs[3] if len(call.outputs) > 3 and call.outputs[3] else total
-    build.emit(call, Op.ADD, (stream, build.activation(call.input(1))), (summed,), value=value)
+    build.emit(call, Op.ADD, (stream, build.activation(call.input(1))), (summed,), result=value)
     names = [summed, _affine(call, build, call.input(2), "weight")]
     names.append(_affine(call, build, call.input(beta_at), "bias") if beta_at else "")
     kind = "rms" if simplified else "layer"
@@ -132,7 +132,7 @@ def _softmax(call: Call, build: Builder) -> None:
         axis %= max(len(shape), 1)
         if legacy and math.prod(shape[axis + 1 :]) > 1:
             raise NotUnderstood
-    build.emit(call, Op.SOFTMAX, (x,), (output,), value=value, axis=axis)
+    build.emit(call, Op.SOFTMAX, (x,), (output,), result=value, axis=axis)
     if log:
         build.emit(call, Op.ELEMENTWISE, (output,), layer="log_softmax", function="log", arguments={})
 

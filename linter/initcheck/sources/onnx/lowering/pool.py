@@ -89,7 +89,7 @@ def _norm(call: Call, build: Builder) -> None:
     x = build.activation(call.input(0))
     squares, value = build.temporary(call, build.values.get(x))
     build.emit(
-        call, Op.ELEMENTWISE, (x,), (squares,), layer="power", value=value, function="power", arguments={"exponent": 2.0}
+        call, Op.ELEMENTWISE, (x,), (squares,), layer="power", result=value, function="power", arguments={"exponent": 2.0}
     )
     total = build.temporary(call)[0] if root else call.outputs[0]
     build.emit(
@@ -98,7 +98,7 @@ def _norm(call: Call, build: Builder) -> None:
         (squares,),
         (total,),
         layer="sum",
-        value=build.inferred.get(call.outputs[0]),
+        result=build.inferred.get(call.outputs[0]),
         function="sum",
         axes=axes,
         keepdims=bool(call.integer("keepdims", 1)),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from initcheck.graph import Op
 from initcheck.sources.onnx.builder import NotUnderstood
+from initcheck.sources.onnx.paths import is_anonymous
 
 if TYPE_CHECKING:
     from initcheck.sources.onnx.builder import Builder
@@ -31,7 +32,7 @@ def _recurrent(call: Call, build: Builder) -> None:
     ]
     bias = build.known.get(call.input(3))
     names.append(build.weight(call, bias, leaf="bias", fans=(hidden, rows)) if bias is not None else "")
-    names += [build.operand(name) if name else "" for name in call.inputs[5:7]]
+    names += [_state(build, name) if name else "" for name in call.inputs[5:7]]
     outputs = tuple(name or build.fresh(f"{call.outputs[0] or call.op}:unused") for name in call.outputs)
     named = call.attributes.get("activations")
     build.emit(
@@ -47,6 +48,14 @@ def _recurrent(call: Call, build: Builder) -> None:
         fan_in=fan_in,
         fan_out=rows,
     )
+
+
+def _state(build: Builder, name: str) -> str:
+    """An initial state; the zeros that exporters write for an absent one are no parameter."""
+    known = build.known.get(name)
+    if known is not None and known.origin is not None and is_anonymous(known.origin.name):
+        return build.constant(name, known)
+    return build.operand(name)
 
 
 HANDLERS = {"GRU": _recurrent, "LSTM": _recurrent, "RNN": _recurrent}

@@ -1,0 +1,55 @@
+"""Layers that exporters spell out in primitive operations, recognised by structure.
+
+The passes run in this order, each over all nodes:
+
+1. ``bias``: a product with a weight and the addition of one number per output unit are one layer;
+2. ``normalize``: centred, squared, averaged, divided is a layer, batch or instance normalisation; without centring an RMS one;
+3. ``group``: an instance normalisation between two reshapes is a group normalisation;
+4. ``affine``: a factor and an addend per channel behind a normalisation belong to it;
+5. ``activation``: an expression in one value that agrees with a known function on a grid is that function.
+
+A match replaces the last node of the pattern; what nothing reads any more is dropped afterwards.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from initcheck.sources.onnx.patterns.activations import match_activation
+from initcheck.sources.onnx.patterns.bias import match_bias
+from initcheck.sources.onnx.patterns.net import Net
+from initcheck.sources.onnx.patterns.norms import match_affine, match_group, match_normalize
+from initcheck.sources.onnx.prune import prune
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from initcheck.graph import Node
+    from initcheck.sources.onnx.builder import Builder
+
+__all__ = ["rewrite"]
+
+PASSES = (match_bias, match_normalize, match_group, match_affine, match_activation)
+
+
+def rewrite(nodes: Sequence[Node], build: Builder, outputs: Sequence[str]) -> tuple[Node, ...]:
+    """The nodes with every spelled-out layer replaced by one node.
+
+    Args:
+        nodes: Lowered nodes in topological order.
+        build: Values, constants and parameters that they read.
+        outputs: Names of graph outputs, which no pattern may swallow.
+    """
+    kept = list(nodes)
+    for match in PASSES:
+        net = Net(kept, build, outputs)
+        changed = False
+        for position, node in enumerate(kept):
+            replacement = match(node, net)
+            if replacement is not None:
+                kept[position] = replacement
+                net.replace(node, replacement)
+                changed = True
+        if changed:
+            kept = prune(kept, outputs)
+    return tuple(kept)
