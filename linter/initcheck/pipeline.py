@@ -56,10 +56,6 @@ class Watcher(Protocol):
         """Target number ``index`` (from 0) of ``total`` begins."""
         ...
 
-    def finished(self, target: str) -> None:
-        """A target is done, with a verdict or without."""
-        ...
-
 
 def check(
     targets: str | PathLike[str] | Iterable[str | PathLike[str]],
@@ -99,8 +95,6 @@ def check(
         if watcher:
             watcher.started(target.name, index, len(found))
         outcome = _examine_safely(target, settings, selection, installed)
-        if watcher:
-            watcher.finished(target.name)
         if isinstance(outcome, TargetError):
             errors.append(outcome)
             models.append(ModelReport(target.name, "onnx", "failed"))
@@ -118,7 +112,8 @@ def _examine_safely(
     try:
         return _examine(target, settings, selection, rules)
     except ModelLoadError as error:
-        return TargetError(target.name, error.kind, error.message, error.hint, traceback.format_exc())
+        message = error.message.removeprefix(f"{target.path}: ")
+        return TargetError(target.name, error.kind, message, error.hint, traceback.format_exc())
     except InitcheckError:
         raise
     except Exception as error:  # noqa: BLE001 - a bug met in one model must not hide the findings in the others

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -125,7 +126,7 @@ def check(  # noqa: PLR0917 - Typer reads the options from the signature
         _write(report, output, color, verbose=verbose)
     _log_errors(report, verbose=verbose)
     if not quiet:
-        _log_notes(report, bar.seconds if verbose else {})
+        _log_notes(report, verbose=verbose)
     fatal: Severity | None = None if limit == "never" else Severity(limit)
     return exit_code(report, fatal)
 
@@ -154,24 +155,24 @@ def _log_errors(report: Report, *, verbose: bool) -> None:
             log(error.details.rstrip())
 
 
-def _log_notes(report: Report, seconds: dict[str, float]) -> None:
-    """Closing summary; with timings also what was assumed and which rules could not run."""
-    for model in report.models if seconds else ():
+def _log_notes(report: Report, *, verbose: bool) -> None:
+    """Closing summary; before it, with -v, what was assumed and which rules could not run."""
+    for model in report.models if verbose else ():
         for sentence in model.assumptions:
             log(one_line(f"note: {model.target}: {sentence}"))
         for code, reason in model.skipped_rules.items():
             log(one_line(f"note: {model.target}: {code} did not run: {reason}"))
-    log(_summary(report, seconds))
+    timing = f" ({time.process_time():.2f} s CPU)" if verbose else ""
+    log(f"{_summary(report)}{timing}")
 
 
-def _summary(report: Report, seconds: dict[str, float]) -> str:
+def _summary(report: Report) -> str:
     count = [item.finding.severity.value for item in report.findings].count
     parts = [_plural(sum(model.status == "ok" for model in report.models), "model")]
-    parts += [_plural(count("error"), "error"), _plural(count("warning"), "warning"), _plural(count("note"), "note")]
+    parts += [_plural(count(level), level) for level in LEVELS]
     if report.errors:
         parts.append(f"{_plural(len(report.errors), 'target')} without a verdict")
-    timing = f" ({sum(seconds.values()):.2f} s CPU)" if seconds else ""
-    return f"{', '.join(parts)}{timing}"
+    return ", ".join(parts)
 
 
 def _plural(number: int, word: str) -> str:

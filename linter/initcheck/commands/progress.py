@@ -1,10 +1,9 @@
-"""Progress on a terminal, once a run takes longer than a second, and CPU time per target."""
+"""Progress on a terminal, once a run takes longer than a second."""
 
 from __future__ import annotations
 
 import sys
 import threading
-import time
 from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
@@ -22,16 +21,11 @@ class ProgressBar:
 
     Args:
         visible: Whether a bar may be drawn at all.
-
-    Attributes:
-        seconds: Target -> CPU seconds spent on it.
     """
 
     def __init__(self, *, visible: bool) -> None:
-        self.seconds: dict[str, float] = {}
         self._visible = visible and sys.stderr.isatty()
         self._now: tuple[str, int, int] = ("", 0, 0)
-        self._begun = 0.0
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._lock = threading.Lock()
@@ -56,12 +50,7 @@ class ProgressBar:
         """A target begins."""
         with self._lock:
             self._now = (target, index, total)
-            self._begun = time.process_time()
             self._draw()
-
-    def finished(self, target: str) -> None:
-        """A target is done."""
-        self.seconds[target] = time.process_time() - self._begun
 
     def _show(self) -> None:
         from rich.console import Console

@@ -65,8 +65,7 @@ def _block(model: ModelReport, report: Report, style: Style) -> Iterator[Rendera
     for item in report.findings:
         if item.target == model.target:
             yield from _finding(item)
-    if style.verbose:
-        yield from (Padding(Text(f"note: {sentence}"), (0, 0, 0, 2)) for sentence in model.assumptions)
+    yield from (Padding(Text(f"note: {sentence}"), (0, 0, 0, 2)) for sentence in model.assumptions)
 
 
 def _facts(model: ModelReport) -> str:
