@@ -38,7 +38,9 @@ class DefaultToCheck(TyperGroup):
     def parse_args(self, ctx: Context, args: list[str]) -> list[str]:  # type: ignore[override] # its own Context is private
         """Put ``check`` in front unless the first word is a command or an option of the group itself."""
         own = {name for parameter in self.get_params(ctx) for name in parameter.opts}
-        if not args or (args[0] not in self.commands and args[0].partition("=")[0] not in own):
+        first = args[0] if args else ""
+        completing = ctx.resilient_parsing and not args
+        if not completing and first not in self.commands and first.partition("=")[0] not in own:
             args = ["check", *args]
         return super().parse_args(ctx, args)
 
@@ -87,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # noqa: BLE001 - a bug must not exit with 1, which means findings
         if any(re.fullmatch(r"-[a-z]*v[a-z]*|--verbose", word) for word in words):
             log(traceback.format_exc().rstrip())
-        return _fail(f"internal error: {type(error).__name__}: {error}; a bug in initcheck, -v shows where")
+        return _fail(f"internal error: {type(error).__name__}: {error}; a bug, -v shows where")
     if code == ExitCode.INTERRUPTED:
         log("interrupted")
     return int(code or 0)

@@ -117,10 +117,9 @@ def _examine_safely(
     except InitcheckError:
         raise
     except Exception as error:  # noqa: BLE001 - a bug met in one model must not hide the findings in the others
-        message = f"internal error: {type(error).__name__}: {error}"
-        return TargetError(
-            target.name, "internal", message, "a bug in initcheck; -v shows where", traceback.format_exc()
-        )
+        where = "".join(f" {note}" for note in getattr(error, "__notes__", ()))
+        message = f"internal error{where}: {type(error).__name__}: {error}"
+        return TargetError(target.name, "internal", message, "a bug; -v shows where", traceback.format_exc())
 
 
 def _examine(
@@ -165,7 +164,11 @@ def _run(rules: Sequence[Rule], analysis: Analysis) -> tuple[list[Finding], dict
     for rule in rules:
         reason = next((why for need, why in missing.items() if need in rule.needs), None)
         if reason is None:
-            found.extend(rule.check(analysis))
+            try:
+                found.extend(rule.check(analysis))
+            except Exception as error:
+                error.add_note(f"in {rule.code}")
+                raise
         else:
             skipped[rule.code] = reason
     return found, skipped

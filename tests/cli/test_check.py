@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -226,3 +227,14 @@ def test_a_terminal_gets_the_rich_report_in_color() -> None:
     assert code == 1
     assert "\x1b[1;31merror" in text
     assert "weighted layers analysed" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"), [("initcheck ru", "rule"), ("initcheck m.onnx --strict --sel", "--select")]
+)
+def test_completion_knows_commands_and_the_options_of_the_default_one(words: str, expected: str) -> None:
+    place = str(words.count(" "))
+    asked = environment(_INITCHECK_COMPLETE="complete_bash", COMP_WORDS=words, COMP_CWORD=place)
+    code = "from initcheck.cli import main; main()"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=asked, check=False)
+    assert done.stdout.split() == [expected]
