@@ -78,7 +78,7 @@ class _Fold:
             self.signals[name] = self._input(name)
         for node in self.graph.nodes:
             self._visit(node)
-        segments = find_segments(self.graph, self.structure, self.signals, self.context.segments)
+        segments = find_segments(self.graph, self.structure, self.signals, self.context.segments, self.ledger)
         return Forward(self.signals, tuple(self.ledger), segments, frozenset(self.guessed))
 
     def _input(self, name: str) -> Signal | None:

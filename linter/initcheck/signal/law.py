@@ -67,10 +67,18 @@ def moments_of(signal: Signal) -> Moments:
 
 @dataclass(slots=True)
 class Segments:
-    """Stretches between normalisations as the fold meets them: parent and opening node of each."""
+    """Stretches between normalisations as the fold meets them.
+
+    Attributes:
+        parents: Segment -> the one it was opened inside of, -1 for none.
+        starts: Segment -> node that opened it.
+        closings: Normalising node -> small-perturbation gain of the segment it ends, relative to length: what the weights before
+            a normalisation do to the length does not matter, what they do to the input's share of it does.
+    """
 
     parents: list[int] = field(default_factory=list)
     starts: list[str] = field(default_factory=list)
+    closings: dict[str, float] = field(default_factory=dict)
 
     def open(self, parent: int, start: str) -> int:
         """Number of a new segment."""

@@ -21,6 +21,7 @@ __all__ = [
     "expectation",
     "hermite_powers",
     "pair_moment",
+    "trigamma",
 ]
 
 Table: TypeAlias = NDArray[np.float64]
@@ -85,3 +86,15 @@ def correlation_of(powers: Table, moment: float) -> float:
     # The moment grows with a non-negative correlation; below zero it may turn, so that part is made monotone.
     np.maximum.accumulate(values, out=values)
     return float(np.interp(moment, values, _GRID))
+
+
+def trigamma(x: float) -> float:
+    """ψ'(x) for x > 0, the variance of the logarithm of a gamma variable of shape x, to 1e-9 (recurrence and asymptotic series)."""
+    result = 0.0
+    while x < 8.0:
+        result += 1.0 / (x * x)
+        x += 1.0
+    inverse = 1.0 / x
+    square = inverse * inverse
+    series = inverse * square * (1.0 / 6.0 - square * (1.0 / 30.0 - square * (1.0 / 42.0 - square / 30.0)))
+    return result + inverse + 0.5 * square + series

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from initcheck.graph import WEIGHTED, Graph, Node, Op
 from initcheck.signal.law import Segments
-from initcheck.signal.ledger import decades
+from initcheck.signal.ledger import Contribution, Quantity, decades
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
@@ -26,8 +26,12 @@ class Segment:
         start: Name of the node that opens it (a normalisation or a joining of segments), empty at the graph's input.
         end: Name of the node that closes it (a normalisation, the head, or the node of the main output).
         first_layer: Path of the first weighted layer in it, empty if none.
+        closed: Whether a normalisation ends it.
         signal_gain: log10 of the mean-square small-perturbation gain from its start to the input of ``end`` (to the
-            output of the head when that is larger: a head may be zero, but must not explode).
+            output of the head when that is larger: a head may be zero, but must not explode). In a closed segment it is relative
+            to length: a normalisation makes the scale of the weights before it free.
+        largest_attenuation: Most negative part of ``signal_gain`` that one weight contributes (zero or less). The gradient of that
+            weight does not contain it, so alone it does not stop training.
         length_gain: log10 of the mean square at its end over that at its start.
         residual_growth: log10, summed over the residual additions in it.
         log_length_variance: Largest Var[ln M] (nats squared) of a hidden value in it.
@@ -39,7 +43,9 @@ class Segment:
     start: str
     end: str
     first_layer: str
+    closed: bool
     signal_gain: float
+    largest_attenuation: float
     length_gain: float
     residual_growth: float
     log_length_variance: float
@@ -47,13 +53,28 @@ class Segment:
     assumed: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _End:
+    """A place where a segment ends on the main path."""
+
+    node: Node
+    signal: Signal
+    gain: float
+    closed: bool
+
+
 def find_segments(
-    graph: Graph, structure: Structure, signals: Mapping[str, Signal | None], opened: Segments
+    graph: Graph,
+    structure: Structure,
+    signals: Mapping[str, Signal | None],
+    opened: Segments,
+    ledger: Sequence[Contribution],
 ) -> tuple[Segment, ...]:
     """Segments that end on the main path, in order; of several ends of one segment the one with the largest gain counts."""
     first_layers: dict[int, str] = {}
     variances: dict[int, float] = {}
-    ends: dict[int, list[tuple[Node, Signal]]] = {}
+    ends: dict[int, list[_End]] = {}
+    main: set[str] = set()
     for node in graph.nodes:
         if node.name not in structure.active:
             continue
@@ -63,39 +84,54 @@ def find_segments(
         y = signals.get(node.outputs[0]) if node.outputs else None
         if node.op in WEIGHTED and y is not None and not on_branch:
             first_layers.setdefault(y.segment, node.path or node.name)
+            main.add(node.name)
         if x is None or (on_branch and not head):
             continue
-        closes = node.op is Op.NORMALIZE and y is not None and y.segment != x.segment
+        closes = node.op is Op.NORMALIZE and node.name in opened.closings
         if node.op in WEIGHTED or closes:
             variances[x.segment] = max(variances.get(x.segment, 0.0), x.log_length_variance())
-        if head or closes:
-            ends.setdefault(x.segment, []).append((node, x))
-            if head and y is not None and y.segment_gain > x.segment_gain:
-                ends[x.segment].append((node, y))
+        if closes:
+            ends.setdefault(x.segment, []).append(_End(node, x, opened.closings[node.name], closed=True))
+        elif head:
+            last = y if y is not None and y.segment_gain > x.segment_gain else x
+            ends.setdefault(x.segment, []).append(_End(node, last, last.segment_gain, closed=False))
     output = signals.get(graph.main_output)
-    if not ends and output is not None:
-        producer = structure.producer.get(graph.main_output)
-        if producer is not None:
-            ends[output.segment] = [(producer, output)]
+    producer = structure.producer.get(graph.main_output)
+    if not ends and output is not None and producer is not None:
+        ends[output.segment] = [_End(producer, output, output.segment_gain, closed=False)]
+    attenuation: dict[int, float] = {}
+    for entry in ledger:
+        if entry.quantity is Quantity.SIGNAL and entry.node in main:
+            attenuation[entry.segment] = min(attenuation.get(entry.segment, 0.0), entry.amount)
     return tuple(
-        _segment(index, candidates, opened, first_layers.get(index, ""), variances.get(index, 0.0))
+        _segment(
+            index,
+            candidates,
+            opened.starts[index],
+            first_layers.get(index, ""),
+            variances.get(index, 0.0),
+            attenuation.get(index, 0.0),
+        )
         for index, candidates in sorted(ends.items())
     )
 
 
 def _segment(
-    index: int, candidates: list[tuple[Node, Signal]], opened: Segments, first_layer: str, variance: float
+    index: int, candidates: list[_End], start: str, first_layer: str, variance: float, attenuation: float
 ) -> Segment:
-    node, end = max(candidates, key=lambda item: abs(decades(item[1].segment_gain)))
+    end = max(candidates, key=lambda item: abs(decades(item.gain)))
+    signal = end.signal
     return Segment(
         index=index,
-        start=opened.starts[index],
-        end=node.name,
+        start=start,
+        end=end.node.name,
         first_layer=first_layer,
-        signal_gain=decades(end.segment_gain),
-        length_gain=decades(end.mean_square / end.start_mean_square) if end.start_mean_square > 0.0 else 0.0,
-        residual_growth=max(x.growth for _, x in candidates),
+        closed=end.closed,
+        signal_gain=decades(end.gain),
+        largest_attenuation=attenuation,
+        length_gain=decades(signal.mean_square / signal.start_mean_square) if signal.start_mean_square > 0.0 else 0.0,
+        residual_growth=max(item.signal.growth for item in candidates),
         log_length_variance=variance,
-        uncertainty=end.uncertainty,
-        assumed=any(x.assumed for _, x in candidates),
+        uncertainty=signal.uncertainty,
+        assumed=any(item.signal.assumed for item in candidates),
     )

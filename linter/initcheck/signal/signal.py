@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from initcheck.graph import Axis
-from initcheck.signal.quadrature import NODES, WEIGHTS, Table, expectation, hermite_powers, pair_moment
+from initcheck.signal.quadrature import NODES, WEIGHTS, Table, expectation, hermite_powers, pair_moment, trigamma
 
 __all__ = ["Logits", "Mixing", "Signal", "Source", "gaussian_table"]
 
@@ -195,9 +195,13 @@ class Signal:
         return sum(c * c for c in self.noise().values())
 
     def finite_width_noise(self) -> float:
-        """Var[ln M] that n units and T positions add beyond the source's own length: Var(g)/n_eff, g = x²/E[x²] (THEORY 2.9).
+        """Var[ln M] that n units and T positions add beyond the source's own length (THEORY 2.9).
 
-        1/n_eff = (1/C)(1/T + (1 - 1/T) ρ₂) with ρ₂ the correlation of g between positions: positions count while decorrelated.
+        M is a mean of g = x²/E[x²] over units with coefficient of variation c² = Var(g)/n_eff, where
+        1/n_eff = (1/C)(1/T + (1 - 1/T) ρ₂), ρ₂ the correlation of g between positions: positions count while decorrelated. ln of a
+        gamma variable of that c² has variance ψ'(1/c²): c² to first order, and close to the exact value of narrow ReLU layers
+        (n = 8: 0.86 against 1.25 where the first order says 0.63). Past c² = 2 hardly any unit is on and no law of large numbers
+        holds: the variance is that of a single squared normal.
         """
         if self.mean_square <= 0.0 or not math.isfinite(self.mean_square):
             return 0.0
@@ -211,9 +215,10 @@ class Signal:
         total = float(powers[1:].sum())
         if total <= 1e-12:
             return 0.0
-        positions = self.positions
+        positions = max(self.positions, 1)
         shared = pair_moment(powers, max(self.source.rho_position, 0.0)) - float(powers[0])
-        return (total / positions + (1.0 - 1.0 / positions) * max(shared, 0.0)) / max(self.units, 1)
+        relative = (total / positions + (1.0 - 1.0 / positions) * max(shared, 0.0)) / max(self.units, 1)
+        return trigamma(max(1.0 / relative, 0.5))
 
     def map(self, value: Table, slope: Table) -> Signal:
         """The signal f(x) for an elementwise f given by its value and derivative on this signal's table."""

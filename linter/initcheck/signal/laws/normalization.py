@@ -21,15 +21,15 @@ class _Removed:
     """What a normalisation subtracts and divides by.
 
     Attributes:
-        moment: Second moment of the mean it subtracts.
+        position: E[m_a m_b] of the means subtracted at two positions of one sample.
+        sample: E[m m'] of the means subtracted in two samples.
         variance: What it divides by, without epsilon.
-        samples: Whether the mean runs over samples (batch norm), which removes what all samples share.
         group: Elements one statistic is computed from.
     """
 
-    moment: float
+    position: float
+    sample: float
     variance: float
-    samples: bool
     group: float
 
 
@@ -62,8 +62,8 @@ class NormalizeLaw:
             centred = Moments(
                 removed.variance,
                 0.0,
-                moments.pair_position - removed.moment,
-                moments.pair_sample - removed.moment,
+                moments.pair_position - removed.position,
+                moments.pair_sample - removed.sample,
                 moments.perturbation,
             )
         scaled = Moments(
@@ -80,12 +80,13 @@ class NormalizeLaw:
             x,
             shape=x.shape,
             axes=x.axes,
-            noise={} if removed.samples else {k: kept * c for k, c in x.noise().items() if kept > 1e-6},
+            noise={} if kind == "batch" else {k: kept * c for k, c in x.noise().items() if kept > 1e-6},
             realized=True,
             uncertainty=(kept * x.uncertainty) ** 2,
             marginal=None if x.is_gaussian or gamma.mean == 0.0 else math.copysign(1.0, gamma.mean) * x.table,
             profile=x.profile if kind in {"batch", "group", "instance"} else None,
         )
+        context.segments.closings[node.name] = x.segment_gain * x.start_mean_square / divisor if divisor > 0.0 else 0.0
         segment = context.segments.open(x.segment, node.name)
         return (
             replace(
@@ -125,24 +126,24 @@ def _shifted(moments: Moments, beta: Factor) -> Moments:
 
 
 def _removed(kind: str, node: Node, x: Signal, context: Context) -> _Removed:
-    q, mean_square = x.mean_square, x.mean * x.mean
-    positions = max(x.positions, 1)
-    # Positions of unequal length share less than their pair moment says: ratio of mean root profile squared (THEORY 2.6).
-    share = 1.0 if x.profile is None else float(np.mean(np.sqrt(np.maximum(x.profile, 0.0)))) ** 2
     if kind == "rms":
-        return _Removed(0.0, q, samples=False, group=_group_size(node, x))
+        return _Removed(0.0, 0.0, x.mean_square, _group_size(node, x))
     if kind == "layer":
-        return _Removed(*_layer_statistic(node, x), samples=False, group=_group_size(node, x))
-    over_positions = (q + (positions - 1) * x.pair_position * share) / positions
+        return _over_features(node, x)
+    q, coherent = x.mean_square, x.mean * x.mean
+    positions = max(x.positions, 1)
+    # Positions of unequal length share less than their pair moment says: squared mean root of the profile (THEORY 2.6).
+    share = 1.0 if x.profile is None else float(np.mean(np.sqrt(np.maximum(x.profile, 0.0)))) ** 2
+    position, sample = share * x.pair_position, share * x.pair_sample
+    within = (q + (positions - 1) * position) / positions
     if kind == "batch":
         batch = context.batch
-        common = (
-            q + (positions - 1) * x.pair_position * share + positions * (batch - 1) * x.pair_sample * share
-        ) / (batch * positions)
-        return _Removed(common, max(q - common, 0.0), samples=True, group=float(batch * positions))
+        common = (within + (batch - 1) * sample) / batch
+        return _Removed(common, common, max(q - common, 0.0), float(batch * positions))
     channels = x.shape[1] // int(node.attributes.get("groups", 1)) if kind == "group" else 1
-    moment = (over_positions + (channels - 1) * mean_square) / channels
-    return _Removed(moment, max(q - moment, 0.0), samples=False, group=float(channels * positions))
+    moment = (within + (channels - 1) * coherent) / channels
+    between = (sample + (channels - 1) * coherent) / channels
+    return _Removed(moment, between, max(q - moment, 0.0), float(channels * positions))
 
 
 def _normalised_axes(node: Node, x: Signal) -> tuple[int, ...]:
@@ -153,17 +154,24 @@ def _group_size(node: Node, x: Signal) -> float:
     return float(math.prod(x.shape[i] for i in _normalised_axes(node, x)))
 
 
-def _layer_statistic(node: Node, x: Signal) -> tuple[float, float]:
-    """Second moment of the mean over the normalised axes, and the variance left (features, positions, or both)."""
+def _over_features(node: Node, x: Signal) -> _Removed:
+    """Layer normalisation over features, over positions too where the axes say so; the mean of n units is random by v/n."""
     axes = _normalised_axes(node, x)
-    features = math.prod(x.shape[i] for i in axes if x.axes[i] is not Axis.POSITION)
+    features = max(math.prod(x.shape[i] for i in axes if x.axes[i] is not Axis.POSITION), 1)
     positions = math.prod(x.shape[i] for i in axes if x.axes[i] is Axis.POSITION)
-    same_unit = (x.mean_square + (positions - 1) * x.pair_position) / positions if positions > 1 else x.mean_square
-    moment = (same_unit + (features - 1) * x.mean * x.mean) / max(features, 1)
-    if positions <= 1:
-        # The mean over many features has no random part worth removing beyond the coherent mean.
-        moment = x.mean * x.mean + x.variance / max(features, 1)
-    return moment, max(x.mean_square - moment, 0.0)
+    coherent = x.mean * x.mean
+    within = (x.mean_square + (positions - 1) * x.pair_position) / positions
+
+    def of_means(pair: float) -> float:
+        return coherent + (pair - coherent) / features
+
+    moment = of_means(within)
+    return _Removed(
+        position=moment if positions > 1 else of_means(x.pair_position),
+        sample=of_means(x.pair_sample),
+        variance=max(x.mean_square - moment, 0.0),
+        group=float(features * positions),
+    )
 
 
 def _stored_statistics(x: Signal, args: Sequence[Argument], epsilon: float) -> Signal | None:

@@ -32,7 +32,7 @@ def averaged(
     share = 1.0
     if whole and x.profile is not None:
         share = float(np.mean(np.sqrt(np.maximum(x.profile, 0.0)))) ** 2
-    square = moments.mean_square / count + share * moments.pair_position * (1.0 - 1.0 / count)
+    square = max(moments.mean_square / count + share * moments.pair_position * (1.0 - 1.0 / count), 0.0)
     power = scale * scale
     result = context.create(
         Moments(
