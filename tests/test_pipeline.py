@@ -6,6 +6,7 @@ import weakref
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import onnx
 import pytest
 from initcheck import Analysis, FailureMode, Finding, Need, Rule, Settings, Severity, UsageError, check
 
@@ -132,3 +133,14 @@ def test_a_setting_that_does_not_exist_stops_the_run() -> None:
     for settings in (Settings(select=("BBB",)), Settings(assume_init="no_such_scheme")):
         with pytest.raises(UsageError):
             check(BAD, settings, rules=rules)
+
+
+def test_a_size_that_does_not_fit_one_model_leaves_the_others_their_verdict(tmp_path: Path) -> None:
+    fixed = onnx.load(GOOD)
+    fixed.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 4
+    onnx.save(fixed, tmp_path / "fixed.onnx")
+    report = check(
+        [tmp_path, BAD], Settings(dims={"batch": 8}), rules=[_rule("AAA001", _about("AAA001", Severity.ERROR, 0))]
+    )
+    assert [(error.kind, "batch" in error.message) for error in report.errors] == [("usage", True)]
+    assert [item.target for item in report.findings] == [BAD.as_posix()]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from initcheck import __version__
 from initcheck.analysis import Analysis, Optimizer
 from initcheck.consolidate import cap_assumed, consolidate
-from initcheck.errors import InitcheckError, ModelLoadError
+from initcheck.errors import InitcheckError, ModelLoadError, UsageError
 from initcheck.plugins import load_rules
 from initcheck.report import ModelReport, Report, ReportedFinding, TargetError
 from initcheck.selection import Selection, select_rules
@@ -19,6 +19,7 @@ from initcheck.targets import Target, find_targets
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from initcheck.graph import Graph
     from initcheck.rule import Finding, Need, Rule, Severity
 
 __all__ = ["Settings", "Watcher", "check"]
@@ -126,9 +127,7 @@ def _examine(
     target: Target, settings: Settings, selection: Selection, rules: Sequence[Rule]
 ) -> tuple[ModelReport, tuple[Finding, ...]]:
     """Load, analyse and judge one model; its graph and analysis are dropped on return."""
-    from initcheck.sources.onnx import load
-
-    graph = load(target.path, shapes=settings.shapes, dims=settings.dims)
+    graph = _load(target, settings)
     analysis = Analysis(graph, optimizer=settings.optimizer, assume_init=settings.assume_init)
     found, skipped = _run(selection.needed(rules), analysis)
     findings = consolidate(map(cap_assumed, found), {rule.code: rule.subsumes for rule in rules})
@@ -155,6 +154,16 @@ def _examine(
         ),
     )
     return model, tuple(ordered)
+
+
+def _load(target: Target, settings: Settings) -> Graph:
+    from initcheck.sources.onnx import load
+
+    try:
+        return load(target.path, shapes=settings.shapes, dims=settings.dims)
+    except UsageError as error:
+        # A shape or size that does not fit this model may fit the others.
+        raise ModelLoadError(error.message, error.hint or "see --input-shape and --dim", kind="usage") from error
 
 
 def _run(rules: Sequence[Rule], analysis: Analysis) -> tuple[list[Finding], dict[str, str]]:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = ["VERSION", "render"]
 
 VERSION = 1
+BUILT_IN = "INI"
 
 
 def render(report: Report, style: Style) -> str:  # noqa: ARG001 - every format has this signature
@@ -104,7 +105,7 @@ def _finding(item: ReportedFinding) -> dict[str, Any]:
         "layers": list(finding.layers),
         "location": _location(finding.location),
         "evidence": dict(finding.evidence),
-        "url": f"docs/rules/{finding.code}.md",
+        "url": f"docs/rules/{finding.code}.md" if finding.code.startswith(BUILT_IN) else "",
         "segment": finding.segment,
         "assumed": finding.assumed,
         "related": list(finding.related),
