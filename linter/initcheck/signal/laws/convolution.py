@@ -172,7 +172,10 @@ def _edges(node: Node, x: Signal) -> tuple[float, float, Profile | None]:
 
 
 class TransposedConvolutionLaw:
-    """Transposed convolution: every output sums on average N_in k / N_out taps (k²/stride² inside, THEORY 2.2)."""
+    """Transposed convolution: an output sums the taps that reach it (on average k²/stride² inside, THEORY 2.2).
+
+    Outputs of different phase share no tap, so two positions share less than the input's pair moment says.
+    """
 
     def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
         """New Gaussian source; a kernel that the stride does not divide leaves a checkerboard in the profile."""
@@ -181,12 +184,15 @@ class TransposedConvolutionLaw:
         if not isinstance(x, Signal) or not isinstance(weight, Parameter) or shape is None or len(shape) < 3:
             return (None,)
         bias = args[2] if len(args) > 2 and isinstance(args[2], Parameter) else None
-        taps = math.prod(node.attributes["kernel"])
         channels = weight.shape[0] // int(node.attributes.get("groups", 1))
-        contributions = taps * math.prod(x.shape[2:]) / max(math.prod(shape[2:]), 1)
-        before = weighted_sum(moments_of(x), weight, channels * contributions)
+        reach, pair, profile = _coverage(node, x, shape)
+        moments = moments_of(x)
+        inner = replace(moments, pair_position=pair * moments.pair_position)
+        before = weighted_sum(inner, weight, channels * reach)
         after = add_bias(before, bias)
         share = bias_share(before, after)
+        if profile is not None and share < 1.0:
+            profile = share * profile + (1.0 - share)
         return (
             context.create(
                 after,
@@ -196,29 +202,36 @@ class TransposedConvolutionLaw:
                 noise={k: share * c for k, c in x.noise().items()},
                 parents=(x,),
                 uncertainty=share * share * (x.uncertainty**2 + weight_uncertainty(weight)),
-                profile=_coverage(node, x, shape),
+                profile=profile,
             ),
         )
 
 
-def _coverage(node: Node, x: Signal, shape: tuple[int, ...]) -> Profile | None:
-    """How many taps reach each output position, relative to the mean."""
+def _coverage(node: Node, x: Signal, shape: tuple[int, ...]) -> tuple[float, float, Profile | None]:
+    """Taps that reach an output position on average, their share that two positions have in common, and the profile."""
     spatial = x.shape[2:]
-    if math.prod(shape[2:]) > _LARGEST_PROFILE or 0 in spatial:
-        return None
     attributes = node.attributes
     kernel, strides, dilations = attributes["kernel"], attributes["strides"], attributes["dilations"]
+    reach = math.prod(kernel) * math.prod(spatial) / max(math.prod(shape[2:]), 1)
+    if math.prod(shape[2:]) > _LARGEST_PROFILE or 0 in spatial or 0 in shape:
+        return reach, 1.0 / math.prod(strides), None
     profile = x.profile if x.profile is not None and x.profile.shape == spatial else np.ones(spatial)
     full = [(n - 1) * s + (k - 1) * d + 1 for n, s, k, d in zip(spatial, strides, kernel, dilations, strict=True)]
-    canvas = np.zeros([max(f, a + n) for f, n, (a, _) in zip(full, shape[2:], attributes["padding"], strict=True)])
+    before = [max(a, 0) for a, _ in attributes["padding"]]
+    size = [max(f, a + n) for f, n, a in zip(full, shape[2:], before, strict=True)]
+    inside = tuple(slice(a, a + n) for a, n in zip(before, shape[2:], strict=True))
+    total, pair = np.zeros(shape[2:]), 0.0
     for tap in product(*(range(k) for k in kernel)):
+        canvas = np.zeros(size)
         canvas[
             tuple(
                 slice(t * d, t * d + (n - 1) * s + 1, s)
                 for t, d, n, s in zip(tap, dilations, spatial, strides, strict=True)
             )
-        ] += profile
-    before = [max(a, 0) for a, _ in attributes["padding"]]
-    cut = canvas[tuple(slice(a, a + n) for a, n in zip(before, shape[2:], strict=True))]
-    mean = float(cut.mean()) if cut.size else 0.0
-    return cut / mean if mean > 0.0 else None
+        ] = profile
+        total += canvas[inside]
+        pair += float(np.sqrt(canvas[inside]).mean()) ** 2
+    reach = float(total.mean())
+    if reach <= 0.0:
+        return 0.0, 1.0, None
+    return reach, pair / reach / float(np.sqrt(total / reach).mean()) ** 2, total / reach
