@@ -10,23 +10,35 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from initcheck.analysis import Analysis, Layer, Optimizer
+    from initcheck.builder import Builder
     from initcheck.distribution import Distribution, Family
     from initcheck.errors import ConfigError, InitcheckError, ModelLoadError, PluginError, UsageError
+    from initcheck.gain import critical_gain, is_flat_at_zero
     from initcheck.graph import Axis, Constant, Graph, Location, Node, Op, Parameter, RowFacts, Value
     from initcheck.pipeline import Settings, check
     from initcheck.report import LayerRow, ModelReport, Report, ReportedFinding, Summary, TargetError, WeightRow
     from initcheck.rule import Bounds, FailureMode, Finding, Need, Rule, Severity
+    from initcheck.signal.ledger import Contribution, Quantity
+    from initcheck.signal.segments import Segment
+    from initcheck.signal.signal import Signal
+    from initcheck.structure import Residual, Structure
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "analysis": ("Analysis", "Layer", "Optimizer"),
+    "builder": ("Builder",),
     "distribution": ("Distribution", "Family"),
     "errors": ("ConfigError", "InitcheckError", "ModelLoadError", "PluginError", "UsageError"),
+    "gain": ("critical_gain", "is_flat_at_zero"),
     "graph": ("Axis", "Constant", "Graph", "Location", "Node", "Op", "Parameter", "RowFacts", "Value"),
     "pipeline": ("Settings", "check"),
     "report": ("LayerRow", "ModelReport", "Report", "ReportedFinding", "Summary", "TargetError", "WeightRow"),
     "rule": ("Bounds", "FailureMode", "Finding", "Need", "Rule", "Severity"),
+    "signal.ledger": ("Contribution", "Quantity"),
+    "signal.segments": ("Segment",),
+    "signal.signal": ("Signal",),
+    "structure": ("Residual", "Structure"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -34,8 +46,10 @@ __all__ = [
     "Analysis",
     "Axis",
     "Bounds",
+    "Builder",
     "ConfigError",
     "Constant",
+    "Contribution",
     "Distribution",
     "FailureMode",
     "Family",
@@ -53,18 +67,25 @@ __all__ = [
     "Optimizer",
     "Parameter",
     "PluginError",
+    "Quantity",
     "Report",
     "ReportedFinding",
+    "Residual",
     "RowFacts",
     "Rule",
+    "Segment",
     "Settings",
     "Severity",
+    "Signal",
+    "Structure",
     "Summary",
     "TargetError",
     "UsageError",
     "Value",
     "WeightRow",
     "check",
+    "critical_gain",
+    "is_flat_at_zero",
 ]
 
 
