@@ -23,7 +23,7 @@ class Function:
     Attributes:
         value: f(x, **arguments).
         derivative: f'(x, **arguments); at a kink either side's.
-        kinked: Whether the derivative jumps, so that its mean square needs averaging over a quadrature cell.
+        kinked: Whether the derivative jumps or bends, so that its mean square needs averaging over a quadrature cell.
     """
 
     value: Callable[..., Table]
@@ -124,6 +124,10 @@ def _power_derivative(x: Table, exponent: float) -> Table:
     return np.zeros_like(x) if exponent == 0 else exponent * _power(x, exponent - 1.0)
 
 
+def _positive(x: Table) -> Table:
+    return (x > 0.0).astype(np.float64)
+
+
 def _zero(x: Table, **_: float) -> Table:
     return np.zeros_like(x)
 
@@ -166,7 +170,7 @@ FUNCTIONS: dict[str, Function] = {
         lambda x, alpha=0.01: np.where(x > 0.0, 1.0, alpha),
         kinked=True,
     ),
-    "log": Function(lambda x: np.log(np.maximum(x, _TINY)), lambda x: 1.0 / np.maximum(x, _TINY)),
+    "log": Function(lambda x: np.log(np.maximum(x, _TINY)), lambda x: _positive(x) / np.maximum(x, _TINY)),
     "log_sigmoid": Function(lambda x: -_softplus(-x), lambda x: _sigmoid(-x)),
     "mish": Function(lambda x: x * np.tanh(_softplus(x)), _mish_derivative),
     "neg": Function(np.negative, lambda x: -np.ones_like(x)),
@@ -189,8 +193,10 @@ FUNCTIONS: dict[str, Function] = {
     "sin": Function(np.sin, np.cos),
     "sinh": Function(lambda x: np.sinh(np.clip(x, -300.0, 300.0)), lambda x: np.cosh(np.clip(x, -300.0, 300.0))),
     "softplus": Function(_softplus, lambda x, beta=1.0: _sigmoid(beta * x)),
-    "softsign": Function(lambda x: x / (1.0 + np.abs(x)), lambda x: 1.0 / (1.0 + np.abs(x)) ** 2),
-    "sqrt": Function(lambda x: np.sqrt(np.maximum(x, 0.0)), lambda x: 0.5 / np.sqrt(np.maximum(x, _TINY))),
+    "softsign": Function(lambda x: x / (1.0 + np.abs(x)), lambda x: 1.0 / (1.0 + np.abs(x)) ** 2, kinked=True),
+    "sqrt": Function(
+        lambda x: np.sqrt(np.maximum(x, 0.0)), lambda x: 0.5 * _positive(x) / np.sqrt(np.maximum(x, _TINY))
+    ),
     "tan": Function(np.tan, lambda x: 1.0 / np.cos(x) ** 2),
     "tanh": Function(np.tanh, lambda x: 1.0 - np.tanh(x) ** 2),
     "tanh_shrink": Function(lambda x: x - np.tanh(x), lambda x: np.tanh(x) ** 2),

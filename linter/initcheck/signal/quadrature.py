@@ -50,6 +50,7 @@ COARSE_NODES, COARSE_WEIGHTS = _gauss_hermite(24)
 _PROJECTION = _orthonormal_polynomials(NODES, TERMS) * WEIGHTS
 _EXPONENTS = np.arange(TERMS)
 _GRID = np.concatenate([-np.linspace(1.0, 0.0, 33)[:-1], np.linspace(0.0, 1.0, 65)])
+_ZERO = int(np.flatnonzero(_GRID == 0.0)[0])
 _GRID_POWERS = _GRID[:, None] ** _EXPONENTS
 
 
@@ -83,8 +84,8 @@ def pair_moment(powers: Table, correlation: float) -> float:
 def correlation_of(powers: Table, moment: float) -> float:
     """Correlation of z and z' at which E[f(z) f(z')] is ``moment``; the inverse of ``pair_moment``, clipped to [-1, 1]."""
     values = _GRID_POWERS @ powers
-    # The moment grows with a non-negative correlation; below zero it may turn, so that part is made monotone.
-    np.maximum.accumulate(values, out=values)
+    # The moment grows with a non-negative correlation; below zero it may turn (even functions): that part is made flat.
+    values[: _ZERO + 1] = np.minimum.accumulate(values[_ZERO::-1])[::-1]
     return float(np.interp(moment, values, _GRID))
 
 
