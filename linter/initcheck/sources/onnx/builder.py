@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,12 +14,12 @@ from initcheck.sources.onnx.parameters import ParameterTable, Role
 from initcheck.sources.onnx.paths import is_anonymous, layer_path
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from initcheck.sources.onnx.call import Call
     from initcheck.sources.onnx.inference import Inference
 
-__all__ = ["Builder", "NotUnderstood"]
+__all__ = ["CONSTANT_LIMIT", "MASKED", "Builder", "Layer", "NotUnderstoodError"]
 
 CONSTANT_LIMIT = 4 << 20
 """Bytes of a constant that the graph keeps."""
@@ -27,7 +28,28 @@ MASKED = -1e4
 """An addend with entries at or below this is a mask: exp of it is zero in every float type."""
 
 
-class NotUnderstood(Exception):
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A weighted layer about to be emitted.
+
+    Attributes:
+        op: Operation.
+        kind: What people call it.
+        inputs: Its operands, names in the graph.
+        output: Name to define.
+        weight: Name of the stored weight, empty for one that was computed.
+        attributes: As ``Op`` documents.
+    """
+
+    op: Op
+    kind: str
+    inputs: Sequence[str]
+    output: str
+    weight: str
+    attributes: Mapping[str, Any]
+
+
+class NotUnderstoodError(Exception):
     """This use of an operator has no word in the vocabulary; the node becomes opaque."""
 
 
@@ -43,8 +65,9 @@ class Builder:
         nodes: Nodes so far.
         parameters: Uses of parameters so far.
         constants: Constants that nodes read.
+        inferred: Types of the outputs of the node that is being lowered.
         restored: Paths of layers whose folded batch normalisation was put back.
-        assumptions: Sentences about what was assumed.
+        retrained: Paths of batch normalisations that the exporter wrote in inference form against the traced model.
     """
 
     def __init__(self, inference: Inference) -> None:
@@ -56,7 +79,6 @@ class Builder:
         self.constants: dict[str, Constant] = {}
         self.restored: list[str] = []
         self.retrained: list[str] = []
-        self.assumptions: list[str] = []
         self.inferred: dict[str, Value] = {}
         self._alias: dict[str, str] = {}
         self._taken: set[str] = set()
@@ -74,11 +96,11 @@ class Builder:
         """Number of axes of a value.
 
         Raises:
-            NotUnderstood: If its shape is unknown.
+            NotUnderstoodError: If its shape is unknown.
         """
         shape = self.shape_of(name)
         if shape is None:
-            raise NotUnderstood
+            raise NotUnderstoodError
         return len(shape)
 
     def is_defined(self, name: str) -> bool:
@@ -89,18 +111,18 @@ class Builder:
         """Name in the graph of a value that depends on the input.
 
         Raises:
-            NotUnderstood: If it is absent or a known tensor.
+            NotUnderstoodError: If it is absent or a known tensor.
         """
         name = self._alias.get(name, name)
         if name not in self.values:
-            raise NotUnderstood
+            raise NotUnderstoodError
         return name
 
     def ints(self, call: Call, attribute: str, position: int) -> tuple[int, ...] | None:
         """Integers that older opsets give as an attribute and newer ones as a constant input; None when absent.
 
         Raises:
-            NotUnderstood: If the input is computed from activations.
+            NotUnderstoodError: If the input is computed from activations.
         """
         given = call.ints(attribute)
         name = call.input(position)
@@ -108,14 +130,14 @@ class Builder:
             return given
         known = self.known.get(name)
         if known is None:
-            raise NotUnderstood
+            raise NotUnderstoodError
         return tuple(int(entry) for entry in known.array().reshape(-1))
 
     def number(self, call: Call, attribute: str, position: int) -> float | None:
         """A number that older opsets give as an attribute and newer ones as a constant input; None when absent.
 
         Raises:
-            NotUnderstood: If the input is computed from activations, or several numbers.
+            NotUnderstoodError: If the input is computed from activations, or several numbers.
         """
         if attribute in call.attributes:
             return call.number(attribute, 0.0)
@@ -125,7 +147,7 @@ class Builder:
         known = self.known.get(name)
         scalar = known.scalar() if known is not None else None
         if scalar is None:
-            raise NotUnderstood
+            raise NotUnderstoodError
         return scalar
 
     def operand(self, name: str) -> str:
@@ -141,10 +163,10 @@ class Builder:
         """Register a constant.
 
         Raises:
-            NotUnderstood: If it is too large to keep.
+            NotUnderstoodError: If it is too large to keep.
         """
         if known.size * 4 > CONSTANT_LIMIT or known.dtype == "string":
-            raise NotUnderstood
+            raise NotUnderstoodError
         self.constants[name] = Constant(known.array())
         return name
 
@@ -154,8 +176,10 @@ class Builder:
         self.constants[name] = Constant(np.asarray(number))
         return name
 
-    def weight(self, call: Call, known: Known, *, leaf: str = "weight", out_axis: int | None = None, **role: Any) -> str:
-        """Register a parameter of a layer.
+    def weight(
+        self, call: Call, known: Known, *, leaf: str = "weight", out_axis: int | None = None, **role: Any
+    ) -> str:
+        """Register a parameter of a layer, whatever the file makes of it.
 
         Args:
             call: The layer's node.
@@ -163,20 +187,20 @@ class Builder:
             leaf: What the parameter is called within its layer, for tensors whose names say nothing.
             out_axis: Axis of the view along which output units lie.
             role: Further fields of ``Role``.
-        """
-        learned = known if known.origin is not None else self.learned(call.input(1) or call.outputs[0], known)
-        origin = learned.origin
-        if origin is None:
-            raise NotUnderstood
-        name = f"{layer_path(call)}.{leaf}" if is_anonymous(origin.name) else ""
-        stored = None if out_axis is None else learned.stored_axis(out_axis)
-        return self.parameters.use(learned, Role(name=name, out_axis=stored, **role))
 
-    def learned(self, name: str, known: Known) -> Known:
-        """A constant that a weighted operation contracts, taken as a weight that happens to be computed."""
-        if not (known.is_small or known.is_filled) or not known.is_float:
-            raise NotUnderstood
-        return known_array(known.array(), name)
+        Raises:
+            NotUnderstoodError: If it is computed and too large to keep.
+        """
+        name = ""
+        if known.origin is None or is_anonymous(known.origin.name):
+            name = f"{layer_path(call)}.{leaf}"
+        if known.origin is None:
+            # What a weighted operation contracts is a weight, even if the file computes it.
+            if not (known.is_small or known.is_filled) or not known.is_float:
+                raise NotUnderstoodError
+            known = known_array(known.array(), f"{call.outputs[0]}:{leaf}")
+        stored = None if out_axis is None else known.stored_axis(out_axis)
+        return self.parameters.use(known, Role(name=name, out_axis=stored, **role))
 
     def define(self, name: str, value: Value | None = None) -> str:
         """Define an activation under its name in the file."""

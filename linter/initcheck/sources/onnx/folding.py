@@ -34,6 +34,9 @@ VIEWS = frozenset({"Identity", "Cast", "CastLike", "Transpose", "Reshape", "Flat
 PICKS = frozenset({"Shape", "Size"})
 """Operators that read only the shape."""
 
+NEVER = frozenset({"IsNaN", "IsInf"})
+"""Questions whose answer is no in a network that works."""
+
 KEPT_LEARNED = frozenset({"Gather"})
 """Lookups in a learned table stay lookups, so that what is known of the table is kept."""
 
@@ -48,25 +51,22 @@ def fold(call: Call, build: Builder) -> bool:
         return False
     if call.op in PICKS:
         return _fold_shape(call, build)
-    inputs = [build.known.get(name) if name else None for name in call.inputs]
-    if any(name and known is None for name, known in zip(call.inputs, inputs, strict=True)):
+    if call.op in NEVER and call.input(0) not in build.known:
+        return _fold_never(call, build)
+    if any(name and name not in build.known for name in call.inputs):
         return False
-    if call.op in VIEWS and inputs and inputs[0] is not None and (inputs[0].origin or not inputs[0].is_small):
-        viewed = _view(call, inputs[0], build)
-        if viewed is not None:
-            build.known[call.outputs[0]] = viewed
-            return True
+    inputs = [build.known.get(name) for name in call.inputs]
+    if call.op in VIEWS and _fold_view(call, inputs[0] if inputs else None, build):
+        return True
     if _is_lookup(call, inputs) or not _is_affordable(call, inputs, build):
         return _fold_large(call, inputs, build)
     results = _evaluate(call, [None if known is None else known.array() for known in inputs])
-    if results is None:
-        return False
     learned = any(known is not None and known.origin is not None for known in inputs)
-    for name, result in zip(call.outputs, results, strict=False):
+    for name, result in zip(call.outputs, results or (), strict=False):
         if name:
-            floating = result.dtype.kind == "f"
-            build.known[name] = known_array(result, name if learned and floating and result.size > 1 else "")
-    return True
+            is_weight = learned and result.dtype.kind == "f" and result.size > 1
+            build.known[name] = known_array(result, name if is_weight else "")
+    return results is not None
 
 
 def _fold_shape(call: Call, build: Builder) -> bool:
@@ -80,6 +80,25 @@ def _fold_shape(call: Call, build: Builder) -> bool:
         result = np.asarray(shape[start:end], np.int64)
     build.known[call.outputs[0]] = known_array(result)
     return True
+
+
+def _fold_never(call: Call, build: Builder) -> bool:
+    """Exporters ask whether attention is not a number, for rows that a mask hides entirely."""
+    shape = build.shape_of(call.input(0))
+    if shape is None:
+        return False
+    build.known[call.outputs[0]] = known_array(np.broadcast_to(np.False_, shape))
+    return True
+
+
+def _fold_view(call: Call, known: Known | None, build: Builder) -> bool:
+    """Look through to a weight, and to a constant that is too large to copy."""
+    viewed = None
+    if known is not None and (known.origin is not None or not known.is_small):
+        viewed = _view(call, known, build)
+    if viewed is not None:
+        build.known[call.outputs[0]] = viewed
+    return viewed is not None
 
 
 def _view(call: Call, known: Known, build: Builder) -> Known | None:
@@ -116,9 +135,9 @@ def _size(value: Value | None) -> int:
 
 def _fold_large(call: Call, inputs: Sequence[Known | None], build: Builder) -> bool:
     """Multiplication of a large weight by a number, the one computation that needs no element of it."""
-    if call.op not in {"Mul", "Div"} or len(inputs) != 2 or inputs[0] is None or inputs[1] is None:
+    weight, factor = inputs if len(inputs) == 2 else (None, None)
+    if call.op not in {"Mul", "Div"} or weight is None or factor is None:
         return False
-    weight, factor = inputs
     if call.op == "Mul" and factor.size != 1:
         weight, factor = factor, weight
     number = factor.scalar()
@@ -166,4 +185,3 @@ _COMPUTABLE = frozenset(
     | {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
     | {"float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz"}
 )
-

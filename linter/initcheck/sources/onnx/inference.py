@@ -10,12 +10,12 @@ from onnx import TensorProto, TypeProto, numpy_helper, shape_inference
 from initcheck.graph import Value
 from initcheck.sources.onnx.elements import ELEMENTS
 from initcheck.sources.onnx.inputs import element_name
+from initcheck.sources.onnx.known import Known
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from initcheck.sources.onnx.call import Call
-    from initcheck.sources.onnx.known import Known
 
 __all__ = ["Inference"]
 
@@ -78,8 +78,8 @@ def _type(entry: Value | Known) -> TypeProto:
     return proto
 
 
-def _data(entry: object) -> TensorProto | None:
-    if not hasattr(entry, "array") or entry.size > DATA_LIMIT or entry.dtype not in CODES:
+def _data(entry: Value | Known | None) -> TensorProto | None:
+    if not isinstance(entry, Known) or entry.size > DATA_LIMIT or entry.dtype not in CODES:
         return None
     return numpy_helper.from_array(entry.array())
 

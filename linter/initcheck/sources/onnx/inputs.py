@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import operator
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,9 @@ LENGTH = 16
 
 IMAGE = 64
 """Height and width of an input with four axes."""
+
+_COPY = re.compile(r"\.\d+$")
+"""What torch's legacy exporter appends to a name that it had used before."""
 
 _OPERATORS: dict[type[ast.operator], Callable[[int, int], int]] = {
     ast.Add: operator.add,
@@ -117,17 +121,19 @@ def neutral_input(name: str, shape: tuple[int, ...] | None, dtype: str) -> tuple
     if shape is None or not dtype.startswith(("int", "uint", "bool")):
         return None
     native = np.dtype(dtype)
-    if name.endswith("attention_mask"):
+    plain = _COPY.sub("", name)
+    if plain.endswith("attention_mask"):
         return np.ones(shape, native), "all ones"
-    if name in {"token_type_ids", "segment_ids"}:
+    if plain in {"token_type_ids", "segment_ids"}:
         return np.zeros(shape, native), "all zeros"
-    if name == "position_ids" and shape:
+    if plain == "position_ids" and shape:
         return np.broadcast_to(np.arange(shape[-1], dtype=native), shape), "consecutive"
     return None
 
 
 def _dims(entry: ValueInfoProto) -> Sequence[TensorShapeProto.Dimension]:
-    return entry.type.tensor_type.shape.dim
+    dims: Sequence[TensorShapeProto.Dimension] = entry.type.tensor_type.shape.dim
+    return dims
 
 
 def _require_names(known: Mapping[str, object] | set[str], given: Mapping[str, object], what: str, path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
     from initcheck.sources.onnx.tensor import TensorRef
 
 __all__ = ["FOLD_LIMIT", "Array", "Known", "Origin", "known_array", "known_tensor", "reshaped_axes"]
@@ -51,7 +52,8 @@ class Origin:
 class Known:
     """A tensor whose elements are known without running the model.
 
-    Reading is put off until somebody computes with it: a weight that is only transposed and multiplied stays in the file.
+    Reading is put off until somebody computes with it: a weight that is only transposed and multiplied stays in the
+    file.
 
     Attributes:
         shape: Shape of the view.
@@ -158,13 +160,11 @@ def known_tensor(ref: TensorRef, *, learned: bool) -> Known:
     return Known(ref.shape, ref.dtype, ref.load, origin, tuple(range(len(ref.shape))))
 
 
-def reshaped_axes(
-    before: Sequence[int], after: Sequence[int], axes: Sequence[int | None]
-) -> tuple[int | None, ...]:
+def reshaped_axes(before: Sequence[int], after: Sequence[int], axes: Sequence[int | None]) -> tuple[int | None, ...]:
     """Which stored axis each axis runs along once the shape ``before`` was reshaped to ``after``.
 
-    Both shapes are cut into the shortest stretches of equal product; an axis survives where it is alone (but for ones) on
-    both sides of its stretch.
+    Both shapes are cut into the shortest stretches of equal product; an axis survives where it is alone (but for ones)
+    on both sides of its stretch.
     """
     if not axes:
         return ()

@@ -10,21 +10,28 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from onnx import numpy_helper
 
 from initcheck.sources.onnx.elements import ELEMENTS
-from initcheck.sources.onnx.known import FOLD_LIMIT, Array
+from initcheck.sources.onnx.known import FOLD_LIMIT
 
 if TYPE_CHECKING:
     from initcheck.sources.onnx.call import Call
 
 __all__ = ["NUMERIC"]
 
-Compute = Callable[["Call", Sequence[Array | None]], "Sequence[Any] | None"]
 Inputs = Sequence[Any]
+"""Arrays, None for an absent optional one."""
+
+Compute = Callable[["Call", Inputs], "Sequence[Any] | None"]
 
 
 def _unary(function: Callable[[Any], Any]) -> Compute:
     return lambda _call, inputs: [function(inputs[0]).astype(inputs[0].dtype)]
+
+
+def _retyped(function: Callable[[Any], Any]) -> Compute:
+    return lambda _call, inputs: [function(inputs[0])]
 
 
 def _binary(function: Callable[[Any, Any], Any]) -> Compute:
@@ -84,6 +91,14 @@ def _gather(call: Call, inputs: Inputs) -> Sequence[Any]:
     return [np.take(inputs[0], inputs[1], axis=call.integer("axis", 0), mode="raise")]
 
 
+def _gather_elements(call: Call, inputs: Inputs) -> Sequence[Any]:
+    axis = call.integer("axis", 0)
+    region = tuple(
+        slice(None) if at == axis % inputs[0].ndim else slice(0, size) for at, size in enumerate(inputs[1].shape)
+    )
+    return [np.take_along_axis(inputs[0][region], inputs[1], axis)]
+
+
 def _concat(call: Call, inputs: Inputs) -> Sequence[Any]:
     return [np.concatenate(inputs, axis=call.integer("axis", 1))]
 
@@ -106,9 +121,7 @@ def _unsqueeze(call: Call, inputs: Inputs) -> Sequence[Any]:
 def _reshape(call: Call, inputs: Inputs) -> Sequence[Any]:
     target = call.ints("shape") if len(inputs) < 2 else tuple(int(size) for size in inputs[1])
     keeps_zero = bool(call.integer("allowzero", 0))
-    shape = [
-        inputs[0].shape[axis] if size == 0 and not keeps_zero else size for axis, size in enumerate(target or ())
-    ]
+    shape = [inputs[0].shape[axis] if size == 0 and not keeps_zero else size for axis, size in enumerate(target or ())]
     return [inputs[0].reshape(shape)]
 
 
@@ -153,8 +166,6 @@ def _range(_call: Call, inputs: Inputs) -> Sequence[Any] | None:
 
 
 def _constant_of_shape(call: Call, inputs: Inputs) -> Sequence[Any] | None:
-    from onnx import numpy_helper
-
     value = call.attributes.get("value")
     fill = np.zeros(1, np.float32) if value is None else numpy_helper.to_array(value)
     return [np.broadcast_to(fill.reshape(()), tuple(int(size) for size in inputs[0]))]
@@ -202,10 +213,6 @@ def _dequantize(call: Call, inputs: Inputs) -> Sequence[Any] | None:
     return [((values.astype(np.float32) - spread[1].astype(np.float32)) * spread[0]).astype(scale.dtype)]
 
 
-def _not_equal_shape(function: Callable[[Any], Any]) -> Compute:
-    return lambda _call, inputs: [function(inputs[0])]
-
-
 NUMERIC: dict[str, Compute] = {
     "Abs": _unary(np.abs),
     "Add": _binary(np.add),
@@ -225,11 +232,12 @@ NUMERIC: dict[str, Compute] = {
     "Flatten": _flatten,
     "Floor": _unary(np.floor),
     "Gather": _gather,
+    "GatherElements": _gather_elements,
     "Greater": _binary(np.greater),
     "GreaterOrEqual": _binary(np.greater_equal),
-    "Identity": _not_equal_shape(lambda x: x),
-    "IsInf": _not_equal_shape(np.isinf),
-    "IsNaN": _not_equal_shape(np.isnan),
+    "Identity": _retyped(lambda x: x),
+    "IsInf": _retyped(np.isinf),
+    "IsNaN": _retyped(np.isnan),
     "Less": _binary(np.less),
     "LessOrEqual": _binary(np.less_equal),
     "Log": _unary(np.log),
@@ -239,8 +247,8 @@ NUMERIC: dict[str, Compute] = {
     "Mod": _modulo,
     "Mul": _binary(np.multiply),
     "Neg": _unary(np.negative),
-    "NonZero": _not_equal_shape(lambda x: np.asarray(np.nonzero(x), np.int64)),
-    "Not": _not_equal_shape(np.logical_not),
+    "NonZero": _retyped(lambda x: np.asarray(np.nonzero(x), np.int64)),
+    "Not": _retyped(np.logical_not),
     "Or": _binary(np.logical_or),
     "Pow": _power,
     "Range": _range,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,8 @@ from initcheck.sources.onnx.paths import is_anonymous
 from initcheck.statistics import widen
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from initcheck.sources.onnx.known import Array, Known, Origin
 
 __all__ = ["ParameterTable", "Role"]
@@ -41,10 +43,15 @@ class Role:
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
+    known: Known
     origin: Origin
     shape: tuple[int, ...]
-    scale: float
     role: Role
+
+    @property
+    def scale(self) -> float:
+        """Factor on the stored elements."""
+        return self.known.scale
 
 
 class ParameterTable:
@@ -75,7 +82,7 @@ class ParameterTable:
             key += str(list(shape)).replace(" ", "")
         entry = self._entries.get(key)
         if entry is None:
-            self._entries[key] = _Entry(origin, shape, known.scale, role or Role())
+            self._entries[key] = _Entry(known, origin, shape, role or Role())
         elif role is not None and entry.role == Role():
             self._entries[key] = replace(entry, role=role)
         return key
@@ -115,8 +122,9 @@ def _build(entry: _Entry) -> Parameter:
         groups=role.groups,
     )
     values = None
-    if distribution.size <= VALUES_LIMIT and _has_values(origin):
-        values = np.asarray(_load(origin), np.float64).reshape(entry.shape) * entry.scale
+    if math.prod(entry.shape) <= VALUES_LIMIT and _has_values(origin):
+        viewed = entry.shape == entry.known.shape
+        values = np.asarray(entry.known.array() if viewed else _load(origin) * entry.scale, np.float64)
     return Parameter(role.name or origin.name, entry.shape, origin.dtype, distribution, rows, values)
 
 

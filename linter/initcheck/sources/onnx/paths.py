@@ -10,13 +10,17 @@ from initcheck.sources.onnx.metadata import scope_of
 if TYPE_CHECKING:
     from initcheck.sources.onnx.call import Call
 
-__all__ = ["is_anonymous", "layer_path", "module_of_parameter"]
+__all__ = ["is_anonymous", "is_variable", "layer_path", "module_of_parameter"]
 
-_ANONYMOUS = re.compile(r"(?:onnx::\w+|val_\d+|_?\d+|.*[Cc]onst(?:ant)?(?:_?\w*)|.*_output_\d+|scalar\w*|lifted_tensor.*)(?::\d+)?")
+_ANONYMOUS = re.compile(
+    r"(?:onnx::\w+|val_\d+|_?\d+|.*[Cc]onst(?:ant)?(?:_?\w*)|.*_output_\d+|scalar\w*|lifted_tensor.*)(?::\d+)?"
+)
 
 _ARGUMENT = re.compile(r"%p_\w+")
 
-_LEAF = re.compile(r"[._/]?(?:weight|bias|kernel|gamma|beta|embeddings?|W|B|weight_[vg]|weight_ih_l\d+\w*|weight_hh_l\d+\w*)(?::\d+)?")
+_LEAF = re.compile(
+    r"(?:weight|bias|kernel|gamma|beta|embeddings?|W|B|weight_[vg]|(?:weight|bias)_[ih]h_l\d+\w*)(?::\d+)?"
+)
 
 _VARIABLE = re.compile(r"/(?:ReadVariableOp|Read|Identity|resource)\w*(?::\d+)?$")
 
@@ -26,8 +30,13 @@ def is_anonymous(name: str) -> bool:
     return not name or _ANONYMOUS.fullmatch(name.rsplit("/", 1)[-1]) is not None or name.startswith("onnx::")
 
 
+def is_variable(name: str) -> bool:
+    """Whether a tensor is named as converters from TensorFlow name variables."""
+    return _VARIABLE.search(name) is not None
+
+
 def module_of_parameter(name: str) -> str:
-    """Path of the module that owns a parameter (``features.0.weight`` -> ``features.0``), empty if the name tells none."""
+    """Path of the module that owns a parameter, ``features.0`` for ``features.0.weight``; empty if no name tells."""
     name = _VARIABLE.sub("", name)
     if is_anonymous(name):
         return ""
@@ -42,8 +51,8 @@ def layer_path(call: Call, weight: str = "") -> str:
     """Path of the layer that a node belongs to.
 
     Scopes of the exporter first, because exporters store equal tensors once, so that a parameter may carry the name of
-    another layer. A parameter's name replaces the scope where it ends with it (the scope of ``d["q"]`` is only ``q``) or
-    continues it. Without scopes: the parameter's module, the node's name, or operator and place.
+    another layer. A parameter's name replaces the scope where it ends with it (the scope of ``d["q"]`` is only ``q``)
+    or continues it. Without scopes: the parameter's module, the node's name, or operator and place.
 
     Args:
         call: The node.
@@ -76,8 +85,9 @@ def _traced_owner(call: Call, module: str) -> str:
     """
     prefix = f"%p_{module.replace('.', '_')}_"
     for argument in _ARGUMENT.findall(call.metadata.get("pkg.torch.onnx.fx_node", "")):
-        if argument.startswith(prefix) and argument.endswith("_weight"):
-            return f"{module}.{argument[len(prefix) : -len('_weight')]}"
+        child = argument.removeprefix(prefix).removesuffix("_weight")
+        if prefix + child + "_weight" == argument:
+            return f"{module}.{child}"
     return ""
 
 

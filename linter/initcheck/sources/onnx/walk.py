@@ -8,11 +8,12 @@ import numpy as np
 from onnx import TensorProto
 
 from initcheck.graph import Op, Value
-from initcheck.sources.onnx.builder import NotUnderstood
+from initcheck.sources.onnx.builder import NotUnderstoodError
 from initcheck.sources.onnx.call import read_call
 from initcheck.sources.onnx.folding import fold
+from initcheck.sources.onnx.initializers import stored
 from initcheck.sources.onnx.inputs import element_name, evaluated
-from initcheck.sources.onnx.known import known_array, known_tensor
+from initcheck.sources.onnx.known import known_array
 from initcheck.sources.onnx.lowering import HANDLERS
 from initcheck.sources.onnx.order import reads
 
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Walk"]
 
-PARAMETER_LIMIT = 8
-"""Learned inputs of an opaque node that the graph names; a quantised operator may have many scales."""
+_LITERALS = {"value_float": np.float32, "value_floats": np.float32, "value_int": np.int64, "value_ints": np.int64}
 
 
 class Walk:
@@ -73,7 +73,7 @@ class Walk:
         if handler is not None:
             try:
                 handler(call, build)
-            except NotUnderstood:
+            except NotUnderstoodError:
                 del build.nodes[mark:]
                 self._opaque(call, call.outputs)
                 return
@@ -83,9 +83,7 @@ class Walk:
 
     def _types(self, call: Call) -> dict[str, Value]:
         """Types of the outputs, inferred; what the file declares stands in where inference knows less."""
-        found = self._build.inference.outputs(
-            call, {name: self._build.value_of(name) for name in call.inputs if name}
-        )
+        found = self._build.inference.outputs(call, {name: self._build.value_of(name) for name in call.inputs if name})
         for name in call.outputs:
             value = found.get(name)
             if name and (value is None or value.shape is None or not value.dtype):
@@ -115,15 +113,14 @@ class Walk:
 
     def _constant(self, call: Call) -> Known:
         name = call.outputs[0]
-        for attribute, dtype in (("value_float", np.float32), ("value_floats", np.float32), ("value_int", np.int64), ("value_ints", np.int64)):
+        for attribute, dtype in _LITERALS.items():
             if attribute in call.attributes:
                 return known_array(np.asarray(call.attributes[attribute], dtype))
         tensor = call.attributes.get("value")
         if not isinstance(tensor, TensorProto):
             text = call.attributes.get("value_string", call.attributes.get("value_strings", ""))
             return known_array(np.asarray(text, object))
-        ref = self._file.tensors.get(name) or self._file.tensor(tensor)
-        return known_tensor(ref, learned=ref.dtype.startswith(("float", "bfloat")) and ref.size > 1)
+        return stored(self._file.tensors.get(name) or self._file.tensor(tensor))
 
     def _inline_branch(self, call: Call) -> bool:
         """Lower the branch that a known condition picks in place of the If node."""
@@ -134,9 +131,7 @@ class Walk:
         if branch is None:
             return False
         for tensor in branch.initializer:
-            self._build.known[tensor.name] = known_tensor(
-                self._file.tensor(tensor), learned=tensor.data_type in _FLOATS and sum(tensor.dims) > 1
-            )
+            self._build.known[tensor.name] = stored(self._file.tensor(tensor))
         self.run(list(branch.node), branch)
         for name, result in zip(call.outputs, branch.output, strict=True):
             if name:
@@ -164,8 +159,5 @@ class Walk:
             return self._build.parameters.use(known)
         try:
             return self._build.operand(name)
-        except NotUnderstood:
+        except NotUnderstoodError:
             return ""
-
-
-_FLOATS = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from initcheck.sources.onnx.builder import NotUnderstood
+from initcheck.sources.onnx.builder import NotUnderstoodError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,21 +34,21 @@ def read_window(
         output_shape: Spatial sizes that a transposed convolution was told to have.
 
     Raises:
-        NotUnderstood: If the padding depends on a size that is unknown, or the lists have other lengths than the kernel.
+        NotUnderstoodError: If the padding depends on a size that is unknown, or the lists and the kernel differ in length.
     """
     axes = len(kernel)
     strides = call.ints("strides") or (1,) * axes
     dilations = call.ints("dilations") or (1,) * axes
     pads = call.ints("pads") or (0,) * (2 * axes)
     if not len(strides) == len(dilations) == axes or len(pads) != 2 * axes:
-        raise NotUnderstood
+        raise NotUnderstoodError
     padding = tuple(zip(pads[:axes], pads[axes:], strict=True))
     mode = call.text("auto_pad", "NOTSET")
     if mode == "VALID":
         padding = ((0, 0),) * axes
     elif mode.startswith("SAME") or output_shape is not None:
         if shape is None or len(shape) != axes + 2:
-            raise NotUnderstood
+            raise NotUnderstoodError
         totals = []
         for axis, size in enumerate(shape[2:]):
             reach, stride = (kernel[axis] - 1) * dilations[axis] + 1, strides[axis]

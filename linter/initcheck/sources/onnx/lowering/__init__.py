@@ -1,17 +1,28 @@
 """ONNX operators to nodes of the graph, one module per kind of operation.
 
 A handler takes the node and the builder, emits one or more nodes and defines the node's first output. It raises
-``NotUnderstood`` before it has emitted anything when the vocabulary has no word for this use.
+``NotUnderstoodError`` before it has emitted anything when the vocabulary has no word for this use.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from initcheck.sources.onnx.lowering import combine, convolution, elementwise, linear, normalize, pool, recurrent, shape
+from initcheck.sources.onnx.lowering import (
+    combine,
+    convolution,
+    einsum,
+    elementwise,
+    linear,
+    normalize,
+    pool,
+    recurrent,
+    shape,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from initcheck.sources.onnx.builder import Builder
     from initcheck.sources.onnx.call import Call
 
@@ -20,6 +31,7 @@ __all__ = ["HANDLERS"]
 HANDLERS: dict[str, Callable[[Call, Builder], None]] = {
     **combine.HANDLERS,
     **convolution.HANDLERS,
+    **einsum.HANDLERS,
     **elementwise.HANDLERS,
     **linear.HANDLERS,
     **normalize.HANDLERS,

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from initcheck.graph import Op, Value
-from initcheck.sources.onnx.builder import MASKED, NotUnderstood
+from initcheck.sources.onnx.builder import CONSTANT_LIMIT, MASKED, NotUnderstoodError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from initcheck.sources.onnx.builder import Builder
     from initcheck.sources.onnx.call import Call
     from initcheck.sources.onnx.known import Known
@@ -32,7 +33,7 @@ def _require_float(call: Call, build: Builder) -> None:
     """Integer arithmetic on ids is no signal."""
     value = build.inferred.get(call.outputs[0])
     if value is not None and not value.is_float:
-        raise NotUnderstood
+        raise NotUnderstoodError
 
 
 def _chain(call: Call, build: Builder, op: Op, output: str) -> str:
@@ -54,7 +55,7 @@ def _operand(build: Builder, name: str, op: Op) -> str:
     (cosines of positions, a window); learned factors are one number per channel.
     """
     known = build.known.get(name)
-    if known is not None and known.origin is not None and known.is_float and known.size * 4 <= 4 << 20:
+    if known is not None and known.origin is not None and known.is_float and known.size * 4 <= CONSTANT_LIMIT:
         varying = sum(size != 1 for size in known.shape)
         table = op in {Op.MUL, Op.DIV} and varying >= 2
         if table or (op in {Op.ADD, Op.SUB} and varying >= 2 and is_mask(known)):
@@ -91,6 +92,8 @@ def _rank(call: Call, build: Builder) -> int:
 
 def _where(call: Call, build: Builder) -> None:
     _require_float(call, build)
+    if _pick(call, build):
+        return
     names = []
     for position in range(3):
         known = build.known.get(call.input(position))
@@ -103,13 +106,26 @@ def _where(call: Call, build: Builder) -> None:
     build.emit(call, Op.WHERE, names)
 
 
+def _pick(call: Call, build: Builder) -> bool:
+    """Replace a choice that is the same everywhere by what it chooses."""
+    condition = build.known.get(call.input(0))
+    if condition is None or not (condition.is_filled or condition.size == 1):
+        return False
+    chosen = call.input(1 if condition.array().flat[0] else 2)
+    value = build.inferred.get(call.outputs[0])
+    if chosen in build.known or value is None or build.shape_of(chosen) != value.shape:
+        return False
+    build.emit(call, Op.IDENTITY, (build.activation(chosen),), result=value)
+    return True
+
+
 def _identity(call: Call, build: Builder) -> None:
     value = build.inferred.get(call.outputs[0])
     source = build.values.get(build.activation(call.input(0)))
     if value is None or not value.dtype:
         value = source or Value(None, "")
     if source is not None and source.is_float != value.is_float:
-        raise NotUnderstood
+        raise NotUnderstoodError
     build.emit(call, Op.IDENTITY, (build.activation(call.input(0)),), result=value)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from initcheck.graph import Op
-from initcheck.sources.onnx.builder import NotUnderstood
+from initcheck.sources.onnx.builder import NotUnderstoodError
 
 if TYPE_CHECKING:
     from initcheck.sources.onnx.builder import Builder
@@ -111,17 +111,17 @@ def _shrink(call: Call, build: Builder) -> None:
     elif bias == threshold:
         apply(call, build, "soft_shrink", threshold=threshold)
     else:
-        raise NotUnderstood
+        raise NotUnderstoodError
 
 
 def _prelu(call: Call, build: Builder) -> None:
     slope = build.known.get(call.input(1))
     if slope is None or not slope.is_small:
-        raise NotUnderstood
+        raise NotUnderstoodError
     slopes = slope.array().astype(np.float64)
     center = float(slopes.mean())
     if not np.all(np.abs(slopes - center) <= SAME_SLOPE * max(abs(center), 1.0)):
-        raise NotUnderstood
+        raise NotUnderstoodError
     apply(call, build, "leaky_relu", alpha=center)
 
 
@@ -129,7 +129,7 @@ def _power(call: Call, build: Builder) -> None:
     known = build.known.get(call.input(1))
     exponent = known.scalar() if known is not None else None
     if exponent is None:
-        raise NotUnderstood
+        raise NotUnderstoodError
     apply(call, build, "power", exponent=exponent)
 
 

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from initcheck.graph import Op
-from initcheck.sources.onnx.builder import NotUnderstood
+from initcheck.sources.onnx.builder import NotUnderstoodError
 from initcheck.sources.onnx.metadata import scope_of
 from initcheck.sources.onnx.paths import layer_path
 
@@ -28,9 +28,7 @@ def _normalize(call: Call, build: Builder, kind: str, **attributes: Any) -> None
         names += [_affine(call, build, call.input(position), leaf) for position, leaf in _STATISTICS]
     weight = build.known.get(call.input(1))
     owner = weight.origin.name if weight is not None and weight.origin is not None else ""
-    build.emit(
-        call, Op.NORMALIZE, names, layer=f"{kind}_norm", path=layer_path(call, owner), kind=kind, **attributes
-    )
+    build.emit(call, Op.NORMALIZE, names, layer=f"{kind}_norm", path=layer_path(call, owner), kind=kind, **attributes)
 
 
 _STATISTICS = ((3, "running_mean"), (4, "running_var"))
@@ -73,7 +71,7 @@ def _trailing(call: Call, build: Builder) -> tuple[int, ...]:
     shape = build.shape_of(call.input(0))
     if shape is None:
         if axis >= 0:
-            raise NotUnderstood
+            raise NotUnderstoodError
         return tuple(range(axis, 0))
     return tuple(range(axis % len(shape), len(shape)))
 
@@ -87,7 +85,7 @@ def _group(call: Call, build: Builder) -> None:
     shape, scale = build.shape_of(call.input(0)), build.shape_of(call.input(1))
     # Before opset 21 scale and shift held one number per group.
     if scale is not None and shape is not None and scale and scale[0] not in {1, shape[1]}:
-        raise NotUnderstood
+        raise NotUnderstoodError
     _normalize(call, build, "group", epsilon=call.number("epsilon", 1e-5), groups=groups)
 
 
@@ -131,7 +129,7 @@ def _softmax(call: Call, build: Builder) -> None:
     if shape is not None:
         axis %= max(len(shape), 1)
         if legacy and math.prod(shape[axis + 1 :]) > 1:
-            raise NotUnderstood
+            raise NotUnderstoodError
     build.emit(call, Op.SOFTMAX, (x,), (output,), result=value, axis=axis)
     if log:
         build.emit(call, Op.ELEMENTWISE, (output,), layer="log_softmax", function="log", arguments={})
@@ -141,7 +139,7 @@ def _dropout(call: Call, build: Builder) -> None:
     rate = build.number(call, "ratio", 1)
     mode = build.known.get(call.input(2))
     if call.input(2) and mode is None:
-        raise NotUnderstood
+        raise NotUnderstoodError
     training = mode is not None and bool(mode.scalar())
     if 0 < call.version < 7:
         training = not call.integer("is_test", 0)
@@ -151,13 +149,13 @@ def _dropout(call: Call, build: Builder) -> None:
 
 
 def _attention(call: Call, build: Builder) -> None:
-    """Opset 23: (query, key, value, mask?, past...), either (batch, heads, length, width) or with the heads folded in."""
+    """Opset 23: (query, key, value, mask?, past...), each (batch, heads, length, width)."""
     shapes = [build.shape_of(call.input(position)) for position in range(3)]
     if any(shape is None or len(shape) != 4 for shape in shapes) or call.input(4):
-        raise NotUnderstood
+        raise NotUnderstoodError
     query = shapes[0]
     if query is None or call.number("softcap", 0.0) or shapes[1] is None or shapes[1][1] != query[1]:
-        raise NotUnderstood
+        raise NotUnderstoodError
     names = [build.activation(call.input(position)) for position in range(3)]
     if call.input(3):
         known = build.known.get(call.input(3))

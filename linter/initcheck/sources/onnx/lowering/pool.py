@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from initcheck.graph import Op
-from initcheck.sources.onnx.builder import NotUnderstood
+from initcheck.sources.onnx.builder import NotUnderstoodError
 from initcheck.sources.onnx.windows import read_window
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from initcheck.sources.onnx.builder import Builder
     from initcheck.sources.onnx.call import Call
 
@@ -20,16 +21,15 @@ def _pool(op: Op, layer: str) -> Callable[[Call, Builder], None]:
     def lower(call: Call, build: Builder) -> None:
         kernel = call.ints("kernel_shape")
         if not kernel:
-            raise NotUnderstood
+            raise NotUnderstoodError
         window = read_window(call, kernel, build.shape_of(call.input(0)))
-        counted = {"count_include_pad": bool(call.integer("count_include_pad", 0))} if op is Op.POOL_AVERAGE else {}
         build.emit(
             call,
             op,
             (build.activation(call.input(0)),),
             layer=f"{layer}{len(kernel)}d",
+            count_include_pad=bool(call.integer("count_include_pad", 0)),
             **window,
-            **(counted or {"count_include_pad": False}),
         )
 
     return lower
@@ -66,9 +66,7 @@ def _axes(call: Call, build: Builder) -> tuple[int, ...] | None:
     return axes if shape is None else tuple(sorted(axis % len(shape) for axis in axes))
 
 
-def _reduce(
-    call: Call, build: Builder, function: str, axes: tuple[int, ...], *, layer: str, keepdims: bool
-) -> None:
+def _reduce(call: Call, build: Builder, function: str, axes: tuple[int, ...], *, layer: str, keepdims: bool) -> None:
     build.emit(
         call,
         Op.REDUCE,
@@ -84,12 +82,19 @@ def _norm(call: Call, build: Builder) -> None:
     """ReduceL2 and ReduceSumSquare, spelled out."""
     axes = _axes(call, build)
     if axes is None:
-        raise NotUnderstood
+        raise NotUnderstoodError
     root = call.op == "ReduceL2"
     x = build.activation(call.input(0))
     squares, value = build.temporary(call, build.values.get(x))
     build.emit(
-        call, Op.ELEMENTWISE, (x,), (squares,), layer="power", result=value, function="power", arguments={"exponent": 2.0}
+        call,
+        Op.ELEMENTWISE,
+        (x,),
+        (squares,),
+        layer="power",
+        result=value,
+        function="power",
+        arguments={"exponent": 2.0},
     )
     total = build.temporary(call)[0] if root else call.outputs[0]
     build.emit(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from initcheck.graph import Op
-from initcheck.sources.onnx.builder import NotUnderstood
+from initcheck.sources.onnx.builder import NotUnderstoodError
 from initcheck.sources.onnx.paths import is_anonymous
 
 if TYPE_CHECKING:
@@ -18,10 +18,13 @@ _ACTIVATION = {"LSTM": "tanh", "GRU": "tanh", "RNN": "tanh"}
 
 
 def _recurrent(call: Call, build: Builder) -> None:
-    """(x, W, R, bias?, lengths, state...): W (directions, gates * hidden, in), R (directions, gates * hidden, hidden)."""
+    """Inputs (x, W, R, bias?, lengths?, state...).
+
+    W is (directions, gates * hidden, in), R (directions, gates * hidden, hidden).
+    """
     weight, recurrent = build.known.get(call.input(1)), build.known.get(call.input(2))
     if weight is None or recurrent is None or len(weight.shape) != 3 or len(recurrent.shape) != 3:
-        raise NotUnderstood
+        raise NotUnderstoodError
     directions, rows, fan_in = weight.shape
     hidden = call.integer("hidden_size", recurrent.shape[-1])
     # One draw per gate matrix, as every framework initialises them: bounds come from the hidden size.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from initcheck.graph import Op
-from initcheck.sources.onnx.builder import NotUnderstood
+from initcheck.sources.onnx.builder import NotUnderstoodError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from initcheck.sources.onnx.builder import Builder
     from initcheck.sources.onnx.call import Call
 
@@ -43,7 +44,7 @@ def _slice(call: Call, build: Builder) -> None:
     axes = _known_ints(call, build, "axes", 3)
     if axes is None:
         if starts is None:
-            raise NotUnderstood
+            raise NotUnderstoodError
         axes = tuple(range(len(starts)))
     axes = tuple(axis % max(rank, 1) for axis in axes)
     before, after = build.shape_of(call.input(0)), build.inferred.get(call.outputs[0])
@@ -58,7 +59,7 @@ def _known_ints(call: Call, build: Builder, attribute: str, position: int) -> tu
     """As ``Builder.ints``, but None for a list that depends on the input."""
     try:
         return build.ints(call, attribute, position)
-    except NotUnderstood:
+    except NotUnderstoodError:
         return None
 
 
@@ -67,7 +68,7 @@ def _gather_nd(call: Call, build: Builder) -> None:
     indices = build.known.get(call.input(1))
     batch = call.integer("batch_dims", 0)
     if indices is None or not indices.shape:
-        raise NotUnderstood
+        raise NotUnderstoodError
     axes = tuple(range(batch, batch + indices.shape[-1]))
     build.emit(call, Op.SLICE, (build.activation(call.input(0)),), axes=axes, dropped=axes[1:], starts=None)
 
@@ -77,7 +78,7 @@ def _pad(call: Call, build: Builder) -> None:
     pads = build.ints(call, "pads", 1)
     axes = build.ints(call, "", 3) or tuple(range(rank))
     if pads is None or len(pads) != 2 * len(axes):
-        raise NotUnderstood
+        raise NotUnderstoodError
     padding = [(0, 0)] * rank
     for position, axis in enumerate(axes):
         padding[axis] = (pads[position], pads[position + len(axes)])
@@ -97,7 +98,7 @@ _MODES = {"nearest": "nearest", "linear": "linear", "bilinear": "linear", "cubic
 def _resize(call: Call, build: Builder) -> None:
     mode = _MODES.get(call.text("mode", "nearest"))
     if mode is None:
-        raise NotUnderstood
+        raise NotUnderstoodError
     build.emit(call, Op.RESIZE, (build.activation(call.input(0)),), mode=mode)
 
 

@@ -3,7 +3,7 @@
 The passes run in this order, each over all nodes:
 
 1. ``bias``: a product with a weight and the addition of one number per output unit are one layer;
-2. ``normalize``: centred, squared, averaged, divided is a layer, batch or instance normalisation; without centring an RMS one;
+2. ``normalize``: centred, squared, averaged, divided is a layer, batch or instance normalisation; uncentred an RMS one;
 3. ``group``: an instance normalisation between two reshapes is a group normalisation;
 4. ``affine``: a factor and an addend per channel behind a normalisation belong to it;
 5. ``activation``: an expression in one value that agrees with a known function on a grid is that function.

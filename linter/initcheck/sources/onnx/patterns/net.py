@@ -70,7 +70,9 @@ class Net:
     def scalar(self, name: str) -> float | None:
         """A constant that is one number."""
         constant = self.build.constants.get(name)
-        return float(np.asarray(constant.array).reshape(())) if constant is not None and constant.array.size == 1 else None
+        return (
+            float(np.asarray(constant.array).reshape(())) if constant is not None and constant.array.size == 1 else None
+        )
 
     def shape(self, name: str) -> tuple[int, ...] | None:
         """Shape of an activation, parameter or constant."""

@@ -15,7 +15,7 @@ __all__ = ["match_affine", "match_group", "match_normalize"]
 
 
 def match_normalize(node: Node, net: Net) -> Node | None:
-    """x' / sqrt(mean(x'^2) + eps), with x' = x - mean(x) or x itself."""
+    """X' / sqrt(mean(x'^2) + eps), with x' = x - mean(x) or x itself."""
     for deviation, root in _quotients(node, net):
         variance, epsilon = _variance(root, net)
         mean = net.made_by(variance, Op.REDUCE, "mean") if variance else None
@@ -105,8 +105,10 @@ def _same(first: str, second: str, net: Net) -> bool:
     if first == second:
         return True
     one, other = net.made_by(first, Op.SUB), net.made_by(second, Op.SUB)
-    return one is not None and other is not None and all(
-        net.source(left) == net.source(right) for left, right in zip(one.inputs, other.inputs, strict=True)
+    return (
+        one is not None
+        and other is not None
+        and all(net.source(left) == net.source(right) for left, right in zip(one.inputs, other.inputs, strict=True))
     )
 
 
