@@ -1,0 +1,122 @@
+"""INI101: the signal dies out on its way through the network."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from initcheck import Bounds, Builder, FailureMode, Finding, Need, Optimizer, Severity
+from initcheck_rules.remedy import initialization_code
+from initcheck_rules.steps import blamed, cause_of, steps_of
+from initcheck_rules.variance import SIGNAL_GAIN, capped, segment_name
+from initcheck_rules.wording import count_of, power_of_ten
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from initcheck import Analysis, Graph, Segment
+
+__all__ = ["VanishingSignal"]
+
+
+@dataclass(frozen=True, slots=True)
+class VanishingSignal:
+    """The signal dies out on its way through the network.
+
+    What it checks
+        The mean-square gain of a small perturbation of the input, accumulated from one normalisation to the next
+        along the main path, in expectation over the weights. It warns from 10^-4 and is an error from 10^-6 (Adam:
+        10^-6 and 10^-12).
+
+    Why it fails
+        Each layer multiplies the perturbation by fan_in · E[w²] · E[f'²]. Below one, the product dies exponentially
+        with depth: the output no longer depends on the input, and gradients, which take the same product backwards,
+        vanish. Hanin and Rolnick (2018) call it failure mode 1 and show E[M_d] = κ^d M_0 for weights of variance κ ·
+        2/fan_in. The length of the activations can look healthy all the while, because biases hold it up: so it is
+        with PyTorch's default.
+
+    Example:
+        ``nn.Sequential(*[m for _ in range(20) for m in (nn.Linear(64, 64), nn.ReLU())])``: the default of nn.Linear
+        draws with variance 1/(3 fan_in), ReLU needs 2/fan_in, and 10^-15.6 of the signal is left after twenty layers.
+
+    Instead
+        Draw with the variance that the activation needs: ``nn.init.kaiming_normal_(layer.weight,
+        nonlinearity="relu")`` and zero biases; or add skip connections or normalisation, which end the product.
+
+    Limits
+        The bounds assume momentum SGD with the best of several rates, or Adam (``--optimizer adam``); they say when
+        training does not start within a few hundred steps, not that it never would. The layers of a plain network
+        inside one long skip are not on the main path and are not judged.
+
+    References:
+        Hanin and Rolnick, How to Start Training (arXiv 1803.01719), theorem on FM1. He et al., Delving Deep into
+        Rectifiers (arXiv 1502.01852). Schoenholz et al., Deep Information Propagation (arXiv 1611.01232), for χ.
+    """
+
+    code: ClassVar[str] = "INI101"
+    name: ClassVar[str] = "vanishing-signal"
+    failure_mode: ClassVar[FailureMode] = FailureMode.VANISHING
+    severity: ClassVar[Severity] = Severity.ERROR
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.GRAPH, Need.SIGNAL, Need.INITIALIZATION})
+    subsumes: ClassVar[frozenset[str]] = frozenset()
+
+    bounds: Mapping[Optimizer, Bounds] = field(default_factory=lambda: SIGNAL_GAIN)
+
+    def check(self, analysis: Analysis) -> Iterator[Finding]:
+        """One finding per segment that shrinks the signal too far."""
+        bounds = self.bounds[analysis.optimizer]
+        for segment in analysis.segments:
+            severity = capped(analysis, segment, bounds.judge(-segment.signal_gain, segment.uncertainty))
+            if severity is not Severity.OFF:
+                yield self._finding(analysis, segment, severity, bounds)
+
+    def _finding(self, analysis: Analysis, segment: Segment, severity: Severity, bounds: Bounds) -> Finding:
+        guilty = blamed(steps_of(analysis, segment, with_head=False), -1.0)
+        dead = math.isinf(segment.signal_gain)
+        reached = bounds.error if -segment.signal_gain - segment.uncertainty >= bounds.error else bounds.warning
+        start = guilty[0].path if guilty else segment.first_layer
+        if dead:
+            message = f"signal shrinks to exactly zero at {start}: the output does not depend on the input"
+        else:
+            left, over = power_of_ten(segment.signal_gain), count_of(len(guilty), "layer")
+            bound = power_of_ten(-reached)
+            message = f"signal shrinks to {left} of itself over {over} (bound {bound}), starting at {start}"
+        layers = [step.layer for step in guilty if step.layer is not None]
+        return Finding(
+            code=self.code,
+            name=self.name,
+            severity=severity,
+            failure_mode=FailureMode.DEAD if dead else self.failure_mode,
+            message=message,
+            cause=cause_of(guilty, -1.0),
+            help=initialization_code(layers),
+            layers=tuple(step.path for step in guilty) or (segment.first_layer,),
+            location=layers[0].node.location if layers else None,
+            evidence={
+                "log10_signal_gain": None if dead else segment.signal_gain,
+                "bound": -reached,
+                "uncertainty": segment.uncertainty,
+                "layers": len(guilty),
+            },
+            segment=segment_name(segment),
+            assumed=segment.assumed,
+        )
+
+    @staticmethod
+    def bad() -> Graph:
+        """PyTorch's default in a deep ReLU network."""
+        return _relu_network("pytorch_default", "uniform(±1/√fan_in)")
+
+    @staticmethod
+    def good() -> Graph:
+        """The same network with the variance that ReLU needs."""
+        return _relu_network("kaiming_normal", "zeros")
+
+
+def _relu_network(init: str, bias: str) -> Graph:
+    b = Builder()
+    x = b.x
+    for _ in range(20):
+        x = b.activation(b.linear(x, 64, init, bias=bias))
+    return b.graph(b.linear(x, 10, init, bias=bias))
