@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -14,6 +13,8 @@ from initcheck.rule import Need
 from initcheck.structure import Structure, find_structure
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from initcheck.report import LayerRow, Summary
     from initcheck.signal.forward import Contribution, Forward, Quantity, Segment
     from initcheck.signal.signal import Signal
@@ -112,7 +113,7 @@ class Analysis:
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
-        """Every weighted layer in the order of the graph, opaque operations with a weight of two or more axes included."""
+        """Every weighted layer in order, opaque operations with a weight of two or more axes included."""
         return tuple(layer for node in self.graph.nodes if (layer := self._layer(node)) is not None)
 
     @cached_property

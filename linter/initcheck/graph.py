@@ -1,18 +1,19 @@
 """The graph every source lowers to, and its vocabulary of operations.
 
 A graph is a list of nodes in topological order over named values. A value is an activation (output of a node or a graph
-input), a ``Parameter`` or a ``Constant``. Sources resolve look-through (Identity, Cast, Transpose, Reshape, Dequantize of a
-parameter) before they build nodes, so that a node's inputs name the parameter itself.
+input), a ``Parameter`` or a ``Constant``. Sources resolve look-through (Identity, Cast, Transpose, Reshape, Dequantize
+of a parameter) before they build nodes, so that a node's inputs name the parameter itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
 
     from initcheck.distribution import Distribution
@@ -29,14 +30,17 @@ class Axis(StrEnum):
 
 
 class Op(StrEnum):
-    """The vocabulary. Attributes are keys of ``Node.attributes``; a trailing ``?`` marks inputs that may be ``""``.
+    """The vocabulary.
+
+    Attributes are keys of ``Node.attributes``; a trailing ``?`` marks inputs that may be ``""``.
 
     Weighted operations (``fan_in``: products that one output sums; ``fan_out``: outputs that one input feeds):
 
-    * ``LINEAR`` (x, weight, bias?): ``axis`` of x that is contracted, ``fan_in``, ``fan_out``, ``out_axis`` of the stored
-      weight (None if unknown), ``scale`` on the product, ``bias_scale``.
-    * ``CONV``, ``CONV_TRANSPOSE`` (x, weight, bias?): ``kernel``, ``strides``, ``dilations``, ``padding`` as ((before, after), ...)
-      per spatial axis, ``groups``, ``fan_in``, ``fan_out``, ``out_axis``; x is (batch, channel, *spatial).
+    * ``LINEAR`` (x, weight, bias?): ``axis`` of x that is contracted, ``fan_in``, ``fan_out``, ``out_axis`` of the
+      stored weight (None if unknown), ``scale`` on the product, ``bias_scale``.
+    * ``CONV``, ``CONV_TRANSPOSE`` (x, weight, bias?): ``kernel``, ``strides``, ``dilations``, ``padding`` as
+      ((before, after), ...) per spatial axis, ``groups``, ``fan_in``, ``fan_out``, ``out_axis``; x is
+      (batch, channel, *spatial).
     * ``EMBEDDING`` (ids, weight): rows of the weight picked by ids. ids is an activation or a Constant.
     * ``RECURRENT`` (x, input weight, recurrent weight, bias?, initial state...): ``cell`` lstm | gru | rnn, ``hidden``,
       ``directions``, ``activation``, ``fan_in``, ``fan_out``.
@@ -44,18 +48,21 @@ class Op(StrEnum):
 
     Between activations:
 
-    * ``MATMUL`` (a, b): numpy's matmul, ``scale``. ``ADD``, ``SUB``, ``MUL``, ``DIV``, ``MAXIMUM``, ``MINIMUM`` (a, b): with broadcasting;
-      an operand may be a Parameter or a Constant. ``WHERE`` (condition, a, b).
-    * ``ELEMENTWISE`` (x): ``function`` is a name of ``signal/functions.py``, ``arguments`` its keyword arguments as a dict.
-    * ``SOFTMAX`` (x): ``axis``. ``ATTENTION`` (query, key, value, mask?): (..., positions, width) each, ``scale``, ``causal``.
-    * ``NORMALIZE`` (x, scale?, shift?, mean?, variance?): ``kind`` layer | rms | batch | instance | group, ``epsilon``, ``axes`` (layer, rms),
-      ``groups`` (group), ``training`` (batch: whether batch statistics are used), ``folded`` (put back by the source).
+    * ``MATMUL`` (a, b): numpy's matmul, ``scale``. ``ADD``, ``SUB``, ``MUL``, ``DIV``, ``MAXIMUM``, ``MINIMUM`` (a, b):
+      with broadcasting; an operand may be a Parameter or a Constant. ``WHERE`` (condition, a, b).
+    * ``ELEMENTWISE`` (x): ``function`` is a name of ``signal/functions.py``, ``arguments`` its keyword arguments.
+    * ``SOFTMAX`` (x): ``axis``. ``ATTENTION`` (query, key, value, mask?): (..., positions, width) each, ``scale``,
+      ``causal``.
+    * ``NORMALIZE`` (x, scale?, shift?, mean?, variance?): ``kind`` layer | rms | batch | instance | group,
+      ``epsilon``, ``axes`` (layer, rms), ``groups`` (group), ``training`` (batch: whether batch statistics are used),
+      ``folded`` (put back by the source).
     * ``DROPOUT`` (x): ``rate``, ``training``.
     * ``POOL_AVERAGE``, ``POOL_MAX`` (x): ``kernel``, ``strides``, ``dilations``, ``padding``, ``count_include_pad``.
     * ``REDUCE`` (x): ``function`` mean | sum | max | min, ``axes``, ``keepdims``.
-    * ``CONCAT`` (x...): ``axis``. ``SPLIT`` (x): ``axis``, several outputs. ``SLICE`` (x): part of x along ``axes`` (also Gather with constant
-      indices); ``axes`` that lose their axis are in ``dropped``; ``starts`` where known.
-    * ``PAD`` (x): ``padding`` per axis, ``value`` (None: reflect or edge). ``RESIZE`` (x): ``mode`` nearest | linear | cubic.
+    * ``CONCAT`` (x...): ``axis``. ``SPLIT`` (x): ``axis``, several outputs. ``SLICE`` (x): part of x along ``axes``
+      (also Gather with constant indices); ``axes`` that lose their axis are in ``dropped``; ``starts`` where known.
+    * ``PAD`` (x): ``padding`` per axis, ``value`` (None: reflect or edge). ``RESIZE`` (x): ``mode`` nearest | linear |
+      cubic.
     * ``RESHAPE``, ``TRANSPOSE`` (``permutation``), ``EXPAND`` (broadcast or tile), ``IDENTITY`` (x).
     """
 
@@ -93,7 +100,8 @@ class Op(StrEnum):
 
 
 WEIGHTED = frozenset({Op.LINEAR, Op.CONV, Op.CONV_TRANSPOSE, Op.EMBEDDING, Op.RECURRENT})
-"""Operations that count as weighted layers; an ``OPAQUE`` node with a Parameter of two or more axes counts as one not analysed."""
+"""Operations that count as weighted layers; an ``OPAQUE`` node with a Parameter of two or more axes counts as one not
+analysed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,7 +242,8 @@ class Graph:
         nodes: In topological order, single assignment.
         inputs: Names of graph inputs (keys of ``values``).
         outputs: Names of graph outputs.
-        main_output: The output a loss would use: logits, else last_hidden_state, else the first float output; ``""`` if none.
+        main_output: The output a loss would use: logits, else last_hidden_state, else the first float output; ``""`` if
+            none.
         values: Every activation.
         parameters: Every parameter that a node reads.
         constants: Every constant that a node reads.

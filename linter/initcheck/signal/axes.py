@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from initcheck.graph import Axis, Graph, Node, Op
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 __all__ = ["input_axes", "reshape_axes", "token_axes"]
 
@@ -85,20 +88,16 @@ def _spread(kinds: Sequence[Axis], *, last: bool, alone: bool) -> Axis:
     return kinds[0]
 
 
-def input_axes(graph: Graph, name: str, consumers: dict[str, tuple[Node, ...]] | None = None) -> tuple[Axis, ...]:
+def input_axes(graph: Graph, name: str, consumers: Mapping[str, tuple[Node, ...]]) -> tuple[Axis, ...]:
     """Axes of a graph input, from the first operation that contracts some of them.
 
-    Shape operations on the way are followed; what the first convolution or linear map sums over are the features, the first
-    axis is the batch unless it is summed over, the rest are positions. Without such an operation the rank decides.
+    Shape operations on the way are followed; what the first convolution or linear map sums over are the features, the
+    first axis is the batch unless it is summed over, the rest are positions. Without such an operation the rank
+    decides.
     """
     shape = graph.values[name].shape
     if shape is None:
         return ()
-    if consumers is None:
-        consumers = {}
-        for node in graph.nodes:
-            for value in node.inputs:
-                consumers[value] = (*consumers.get(value, ()), node)
     contracted = _first_contraction(graph, name, consumers)
     if contracted is None:
         return channel_axes(len(shape)) if len(shape) >= 4 else token_axes(len(shape))
@@ -126,7 +125,7 @@ _FOLLOWED = frozenset(
 )
 
 
-def _first_contraction(graph: Graph, name: str, consumers: dict[str, tuple[Node, ...]]) -> frozenset[int] | None:
+def _first_contraction(graph: Graph, name: str, consumers: Mapping[str, tuple[Node, ...]]) -> frozenset[int] | None:
     shape = graph.values[name].shape or ()
     queue: list[tuple[str, tuple[frozenset[int], ...]]] = [(name, tuple(frozenset({i}) for i in range(len(shape))))]
     seen = {name}

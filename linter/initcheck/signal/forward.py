@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -17,6 +16,8 @@ from initcheck.signal.segments import Segment, find_segments
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from initcheck.structure import Structure
 
 __all__ = ["Contribution", "Forward", "Quantity", "Segment", "propagate"]

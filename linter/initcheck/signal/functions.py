@@ -6,12 +6,15 @@ The names are those of ``Op.ELEMENTWISE``'s attribute ``function``; keyword argu
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from initcheck.signal.quadrature import Table
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from initcheck.signal.quadrature import Table
 
 __all__ = ["FUNCTIONS", "Function", "apply"]
 

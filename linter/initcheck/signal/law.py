@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
-from initcheck.graph import Axis, Constant, Node, Parameter, Value
 from initcheck.signal.quadrature import NODES, Table, correlation_of, expectation, hermite_powers
 from initcheck.signal.signal import Signal, Source, gaussian_table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     from numpy.typing import NDArray
+
+    from initcheck.graph import Axis, Constant, Node, Parameter, Value
 
 __all__ = ["BATCH_SIZE", "Argument", "Context", "Law", "Moments", "moments_of"]
 
@@ -72,8 +74,9 @@ class Segments:
     Attributes:
         parents: Segment -> the one it was opened inside of, -1 for none.
         starts: Segment -> node that opened it.
-        closings: Normalising node -> small-perturbation gain of the segment it ends, relative to length: what the weights before
-            a normalisation do to the length does not matter, what they do to the input's share of it does.
+        closings: Normalising node -> small-perturbation gain of the segment it ends, relative to length: what the
+            weights before a normalisation do to the length does not matter, what they do to the input's share of it
+            does.
     """
 
     parents: list[int] = field(default_factory=list)
@@ -161,7 +164,8 @@ class Context:
         """A signal over a new source.
 
         Args:
-            moments: Its moments in mean field; on the typical path they are lowered by exp(-v/2), v the variance newly injected.
+            moments: Its moments in mean field; on the typical path they are lowered by exp(-v/2), v the variance newly
+                injected.
             like: Signal whose segment and marks it inherits.
             shape: Sizes of its axes.
             axes: What its axes run over.

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 from initcheck.graph import WEIGHTED, Graph, Node, Op
-from initcheck.signal.signal import Signal
+
+if TYPE_CHECKING:
+    from initcheck.signal.signal import Signal
 
 __all__ = ["Contribution", "Quantity", "contributions", "decades"]
 
@@ -94,7 +97,12 @@ def contributions(
     path = node.path or node.name
     entries = [
         Contribution(
-            node.name, path, Quantity.SIGNAL, _quotient(result.segment_gain, before.segment_gain), reason, result.segment
+            node.name,
+            path,
+            Quantity.SIGNAL,
+            _quotient(result.segment_gain, before.segment_gain),
+            reason,
+            result.segment,
         ),
         Contribution(
             node.name, path, Quantity.LENGTH, _quotient(result.mean_square, before.mean_square), reason, result.segment

@@ -23,7 +23,8 @@ def quantile_table(values: Table, weights: Table) -> Table:
     """
     order = np.argsort(values)
     cumulative = np.cumsum(weights[order]) - 0.5 * weights[order]
-    return np.interp(_QUANTILES, cumulative, values[order])
+    table: Table = np.interp(_QUANTILES, cumulative, values[order])
+    return table
 
 
 def sum_marginal(first: Table, second: Table, sign: float = 1.0) -> Table:

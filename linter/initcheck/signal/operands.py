@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from initcheck.graph import Axis, Constant, Parameter
 from initcheck.signal.law import Argument, Context, Moments, moments_of
 from initcheck.signal.signal import Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
 __all__ = ["Factor", "Operand", "aligned", "factor_signal", "factors", "join", "operand", "output_layout"]
 
@@ -96,16 +99,15 @@ def output_layout(
 def aligned(x: Signal, shape: tuple[int, ...], axes: tuple[Axis, ...]) -> Moments:
     """Moments of a signal broadcast to a shape and read with the axes of the result (THEORY 2.2, broadcast).
 
-    Without batch axis all samples see one value: p_b = (q + (T-1) p_s)/T; without position axis p_s = q. Where features and
-    positions have changed places, two positions are what two units were.
+    Without batch axis all samples see one value: p_b = q at the same position; without position axis p_s = q. Where features
+    and positions have changed places, two positions are what two units were.
     """
     moments = moments_of(x)
     padded = (1,) * (len(shape) - len(x.shape)) + x.shape
     own = (Axis.BATCH,) * (len(shape) - len(x.shape)) + x.axes
     position, sample = moments.pair_position, moments.pair_sample
     if any(axis is Axis.BATCH and n > 1 and p == 1 for axis, n, p in zip(axes, shape, padded, strict=True)):
-        positions = max(x.positions, 1)
-        sample = (moments.mean_square + (positions - 1) * moments.pair_position) / positions
+        sample = moments.mean_square
     spread = [p for axis, n, p in zip(axes, shape, padded, strict=True) if axis is Axis.POSITION and n > 1]
     if spread and all(p == 1 for p in spread):
         position = moments.mean_square
@@ -154,8 +156,8 @@ def join(
 ) -> Signal:
     """Segment of a value that comes from two.
 
-    A stream joined by something normalised since goes on: what a normalised branch adds is a fixed length, not a gain, so the
-    segment's reference moves with the length. Two values normalised since they parted open a new segment.
+    A stream joined by something normalised since goes on: what a normalised branch adds is a fixed length, not a gain,
+    so the segment's reference moves with the length. Two values normalised since they parted open a new segment.
     """
     if first.segment == second.segment:
         reference = first.reference if first.reference > 0.0 else second.reference

@@ -1,7 +1,7 @@
 """Expectations over a standard normal: Gauss-Hermite nodes and Hermite coefficients.
 
-A function f of z ~ N(0, 1) is a table of its values on ``NODES``. Correlations of two such functions at correlated arguments come
-from the coefficients on orthonormal Hermite polynomials: E[f(z) f(z')] = Σ ρⁿ cₙ² (Mehler's formula).
+A function f of z ~ N(0, 1) is a table of its values on ``NODES``. Correlations of two such functions at correlated
+arguments come from the coefficients on orthonormal Hermite polynomials: E[f(z) f(z')] = Σ ρⁿ cₙ² (Mehler's formula).
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def pair_moment(powers: Table, correlation: float) -> float:
 
 
 def correlation_of(powers: Table, moment: float) -> float:
-    """Correlation of z and z' at which E[f(z) f(z')] is ``moment``; the inverse of ``pair_moment``, clipped to [-1, 1]."""
+    """Correlation of z and z' at which E[f(z) f(z')] is ``moment``, in [-1, 1]; the inverse of ``pair_moment``."""
     values = _GRID_POWERS @ powers
     # The moment grows with a non-negative correlation; below zero it may turn (even functions): that part is made flat.
     values[: _ZERO + 1] = np.minimum.accumulate(values[_ZERO::-1])[::-1]
@@ -90,7 +90,10 @@ def correlation_of(powers: Table, moment: float) -> float:
 
 
 def trigamma(x: float) -> float:
-    """ψ'(x) for x > 0, the variance of the logarithm of a gamma variable of shape x, to 1e-9 (recurrence and asymptotic series)."""
+    """ψ'(x) for x > 0, the variance of the logarithm of a gamma variable of shape x.
+
+    Recurrence and asymptotic series, good to 1e-9.
+    """
     result = 0.0
     while x < 8.0:
         result += 1.0 / (x * x)

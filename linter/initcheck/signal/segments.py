@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from initcheck.graph import WEIGHTED, Graph, Node, Op
-from initcheck.signal.law import Segments
+from initcheck.graph import WEIGHTED, Graph, Node
 from initcheck.signal.ledger import Contribution, Quantity, decades
-from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from initcheck.signal.law import Segments
+    from initcheck.signal.signal import Signal
     from initcheck.structure import Structure
 
 __all__ = ["Segment", "find_segments"]
@@ -28,10 +29,10 @@ class Segment:
         first_layer: Path of the first weighted layer in it, empty if none.
         closed: Whether a normalisation ends it.
         signal_gain: log10 of the mean-square small-perturbation gain from its start to the input of ``end`` (to the
-            output of the head when that is larger: a head may be zero, but must not explode). In a closed segment it is relative
-            to length: a normalisation makes the scale of the weights before it free.
-        largest_attenuation: Most negative part of ``signal_gain`` that one weight contributes (zero or less). The gradient of that
-            weight does not contain it, so alone it does not stop training.
+            output of the head when that is larger: a head may be zero, but must not explode). In a closed segment it is
+            relative to length: a normalisation makes the scale of the weights before it free.
+        largest_attenuation: Most negative part of ``signal_gain`` that one weight contributes (zero or less). The
+            gradient of that weight does not contain it, so alone it does not stop training.
         length_gain: log10 of the mean square at its end over that at its start.
         residual_growth: log10, summed over the residual additions in it.
         log_length_variance: Largest Var[ln M] (nats squared) of a hidden value in it.
@@ -70,54 +71,63 @@ def find_segments(
     opened: Segments,
     ledger: Sequence[Contribution],
 ) -> tuple[Segment, ...]:
-    """Segments that end on the main path, in order; of several ends of one segment the one with the largest gain counts."""
+    """Segments that end on the main path, in order.
+
+    Of several ends of one segment the one with the largest gain counts.
+    """
+    main = [node for node in graph.nodes if node.name in structure.active and node.name not in structure.on_branch]
+    weighted = {node.name for node in main if node.op in WEIGHTED}
+    ends = _ends(graph, structure, signals, opened)
     first_layers: dict[int, str] = {}
     variances: dict[int, float] = {}
-    ends: dict[int, list[_End]] = {}
-    main: set[str] = set()
-    for node in graph.nodes:
-        if node.name not in structure.active:
-            continue
-        on_branch = node.name in structure.on_branch
-        head = node.name in structure.heads
+    for node in main:
         x = signals.get(node.inputs[0]) if node.inputs else None
         y = signals.get(node.outputs[0]) if node.outputs else None
-        if node.op in WEIGHTED and y is not None and not on_branch:
+        if node.name in weighted and y is not None:
             first_layers.setdefault(y.segment, node.path or node.name)
-            main.add(node.name)
-        if x is None or (on_branch and not head):
-            continue
-        closes = node.op is Op.NORMALIZE and node.name in opened.closings
-        if node.op in WEIGHTED or closes:
+        if x is not None and (node.name in weighted or node.name in opened.closings):
             variances[x.segment] = max(variances.get(x.segment, 0.0), x.log_length_variance())
-        if closes:
+    attenuation: dict[int, float] = {}
+    for entry in ledger:
+        if entry.quantity is Quantity.SIGNAL and entry.node in weighted:
+            attenuation[entry.segment] = min(attenuation.get(entry.segment, 0.0), entry.amount)
+    return tuple(
+        _segment(
+            candidates,
+            index=index,
+            start=opened.starts[index],
+            first_layer=first_layers.get(index, ""),
+            variance=variances.get(index, 0.0),
+            attenuation=attenuation.get(index, 0.0),
+        )
+        for index, candidates in sorted(ends.items())
+    )
+
+
+def _ends(
+    graph: Graph, structure: Structure, signals: Mapping[str, Signal | None], opened: Segments
+) -> dict[int, list[_End]]:
+    """Segment -> where it ends: normalisations off the residual branches, heads, or else the main output."""
+    ends: dict[int, list[_End]] = {}
+    for node in graph.nodes:
+        x = signals.get(node.inputs[0]) if node.inputs and node.name in structure.active else None
+        if x is None:
+            continue
+        y = signals.get(node.outputs[0]) if node.outputs else None
+        if node.name in opened.closings and node.name not in structure.on_branch:
             ends.setdefault(x.segment, []).append(_End(node, x, opened.closings[node.name], closed=True))
-        elif head:
+        elif node.name in structure.heads:
             last = y if y is not None and y.segment_gain > x.segment_gain else x
             ends.setdefault(x.segment, []).append(_End(node, last, last.segment_gain, closed=False))
     output = signals.get(graph.main_output)
     producer = structure.producer.get(graph.main_output)
     if not ends and output is not None and producer is not None:
         ends[output.segment] = [_End(producer, output, output.segment_gain, closed=False)]
-    attenuation: dict[int, float] = {}
-    for entry in ledger:
-        if entry.quantity is Quantity.SIGNAL and entry.node in main:
-            attenuation[entry.segment] = min(attenuation.get(entry.segment, 0.0), entry.amount)
-    return tuple(
-        _segment(
-            index,
-            candidates,
-            opened.starts[index],
-            first_layers.get(index, ""),
-            variances.get(index, 0.0),
-            attenuation.get(index, 0.0),
-        )
-        for index, candidates in sorted(ends.items())
-    )
+    return ends
 
 
 def _segment(
-    index: int, candidates: list[_End], start: str, first_layer: str, variance: float, attenuation: float
+    candidates: list[_End], *, index: int, start: str, first_layer: str, variance: float, attenuation: float
 ) -> Segment:
     end = max(candidates, key=lambda item: abs(decades(item.gain)))
     signal = end.signal

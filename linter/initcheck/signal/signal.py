@@ -1,21 +1,24 @@
 """The state that is folded through a graph: one ``Signal`` per value, a function of one Gaussian ``Source``.
 
-A linear map, a sum or a normalisation makes a new source; elementwise functions only change the table over it. Two signals
-over one source combine pointwise and exactly, which is why x * sigmoid(x), or a LayerNorm spelled out in nine operations,
-needs no pattern (THEORY 2.1).
+A linear map, a sum or a normalisation makes a new source; elementwise functions only change the table over it. Two
+signals over one source combine pointwise and exactly, which is why x * sigmoid(x), or a LayerNorm spelled out in nine
+operations, needs no pattern (THEORY 2.1).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from initcheck.graph import Axis
 from initcheck.signal.quadrature import NODES, WEIGHTS, Table, expectation, hermite_powers, pair_moment, trigamma
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
 
 __all__ = ["Logits", "Mixing", "Signal", "Source", "gaussian_table"]
 
@@ -32,10 +35,10 @@ class Source:
         perturbation: Mean square of the change of x0 when the model's input (the embedding's output for integer inputs)
             changes by an independent perturbation of mean square 1.
         noise: ln M of the source as a linear combination of independent unit-variance variables {index: coefficient}.
-        realized: Whether the mean square over units is fixed (after a normalisation, an orthogonal map or a sum) and only
-            functions of it fluctuate.
-        uncertainty: Variance, in squared decades, of the predicted log10 mean square that comes from not knowing the weights'
-            law exactly.
+        realized: Whether the mean square over units is fixed (after a normalisation, an orthogonal map or a sum) and
+            only functions of it fluctuate.
+        uncertainty: Variance, in squared decades, of the predicted log10 mean square that comes from not knowing the
+            weights' law exactly.
     """
 
     index: int
@@ -92,7 +95,8 @@ class Signal:
         shape: Sizes of the axes.
         axes: What each axis runs over.
         segment: Stretch between normalisations it belongs to.
-        reference: Small-perturbation mean square at the segment's start, so that ``gain / reference`` is the segment's gain.
+        reference: Small-perturbation mean square at the segment's start, so that ``gain / reference`` is the segment's
+            gain.
         start_mean_square: Mean square at the segment's start.
         growth: log10 of the growth of the mean square over residual additions in the segment.
         profile: Mean square over the spatial axes relative to its mean, None when uniform.
@@ -155,7 +159,7 @@ class Signal:
 
     @property
     def elasticity(self) -> float:
-        """d ln(mean square) / d ln(mean square of x0)."""
+        """D ln(mean square) / d ln(mean square of x0)."""
         if self.mean_square <= 0.0:
             return 0.0
         return expectation(self.table * self.stretch) / self.mean_square
@@ -183,7 +187,7 @@ class Signal:
         return abs(self.elasticity) * math.sqrt(self.source.uncertainty)
 
     def noise(self) -> dict[int, float]:
-        """ln M of x as a linear combination of independent variables, that of its own finite width included."""
+        """Ln M of x as a linear combination of independent variables, that of its own finite width included."""
         elasticity = self.elasticity
         combined = {k: elasticity * c for k, c in self.source.noise.items() if abs(elasticity * c) > 1e-9}
         if self.own_noise > 0.0:
@@ -198,9 +202,10 @@ class Signal:
         """Var[ln M] that n units and T positions add beyond the source's own length (THEORY 2.9).
 
         M is a mean of g = x²/E[x²] over units with coefficient of variation c² = Var(g)/n_eff, where
-        1/n_eff = (1/C)(1/T + (1 - 1/T) ρ₂), ρ₂ the correlation of g between positions: positions count while decorrelated. ln of a
-        gamma variable of that c² has variance ψ'(1/c²): c² to first order, and close to the exact value of narrow ReLU layers
-        (n = 8: 0.86 against 1.25 where the first order says 0.63). Past c² = 2 hardly any unit is on and no law of large numbers
+        1/n_eff = (1/C)(1/T + (1 - 1/T) ρ₂), ρ₂ the correlation of g between positions: positions count while
+        decorrelated. ln of a gamma variable of that c² has variance ψ'(1/c²): c² to first order, and close to the exact
+        value of narrow ReLU layers (n = 8: 0.86 against 1.25 where the first order says 0.63). Past c² = 2 hardly any
+        unit is on and no law of large numbers
         holds: the variance is that of a single squared normal.
         """
         if self.mean_square <= 0.0 or not math.isfinite(self.mean_square):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from initcheck.graph import Op
-from initcheck.signal.law import Law
 from initcheck.signal.laws.attention import AttentionLaw, MatmulLaw, SoftmaxLaw
 from initcheck.signal.laws.combine import ExtremeLaw, ProductLaw, QuotientLaw, SumLaw, WhereLaw
 from initcheck.signal.laws.convolution import ConvolutionLaw, TransposedConvolutionLaw
@@ -21,6 +22,9 @@ from initcheck.signal.laws.shape import (
     SplitLaw,
     TransposeLaw,
 )
+
+if TYPE_CHECKING:
+    from initcheck.signal.law import Law
 
 __all__ = ["LAWS"]
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from initcheck.graph import Axis, Constant, Node, Parameter
 from initcheck.signal.law import Argument, Context, Moments, moments_of
 from initcheck.signal.signal import Logits, Mixing, Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
 __all__ = ["AttentionLaw", "MatmulLaw", "SoftmaxLaw"]
 
@@ -24,7 +28,8 @@ _LARGEST_LOGIT_VARIANCE = 400.0
 class MatmulLaw:
     """a b for two activations: logits (query times keys), or attention weights times values (THEORY 2.8).
 
-    Logits: q = d q_a q_b (+ the coherent part of the means), variance over keys d q_a (q_b - p_b), correlation of rows p_a/q_a.
+    Logits: q = d q_a q_b (+ the coherent part of the means), variance over keys d q_a (q_b - p_b), correlation of rows
+        p_a/q_a.
     Weights times values: q = q_v S + p_v (1 - S), p = q_v O + p_v (1 - O).
     """
 
@@ -46,9 +51,7 @@ def products(a: Signal, b: Signal, shape: tuple[int, ...], context: Context) -> 
     left, right = moments_of(a), moments_of(b)
     pairs = width * (width - 1) * (left.mean * right.mean) ** 2
     square = width * left.mean_square * right.mean_square + pairs
-    perturbation = width * (
-        left.mean_square * right.perturbation + right.mean_square * left.perturbation
-    )
+    perturbation = width * (left.mean_square * right.perturbation + right.mean_square * left.perturbation)
     spread = max(right.mean_square - right.pair_position, 0.0)
     noise = a.noise()
     for index, coefficient in b.noise().items():
@@ -151,7 +154,9 @@ def mixed(mixing: Mixing, values: Signal, shape: tuple[int, ...], context: Conte
 def overlaps(
     variance: float, row_correlation: float, queries: int, keys: int, mask: NDArray[np.float64] | None
 ) -> tuple[float, float]:
-    """S = E Σ_b A_ab² and O = E Σ_b A_ab A_a'b by fixed-seed sampling of Gaussian logits with the concrete mask (THEORY 2.8).
+    """S = E Σ_b A_ab² and O = E Σ_b A_ab A_a'b (THEORY 2.8).
+
+    Gaussian logits are sampled with a fixed seed and the concrete mask.
 
     Args:
         variance: Of one query's logits over keys.
@@ -179,8 +184,10 @@ def _sampled(variance: float, row_correlation: float, rows: int, keys: int) -> t
 def _sampled_masked(
     variance: float, row_correlation: float, queries: int, keys: int, mask: NDArray[np.float64]
 ) -> tuple[float, float]:
-    full = np.broadcast_to(mask, (*np.broadcast_shapes(mask.shape[:-2], ()), queries, keys)) if mask.ndim >= 2 else (
-        np.broadcast_to(mask, (queries, keys))
+    full = (
+        np.broadcast_to(mask, (*np.broadcast_shapes(mask.shape[:-2], ()), queries, keys))
+        if mask.ndim >= 2
+        else (np.broadcast_to(mask, (queries, keys)))
     )
     planes = full.reshape(-1, queries, keys)
     chosen = np.unique(np.linspace(0, queries - 1, min(queries, _ROWS)).round().astype(int))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from initcheck.signal.operands import Factor, Operand, aligned, factor_signal, f
 from initcheck.signal.quadrature import COARSE_NODES, COARSE_WEIGHTS, NODES, Table
 from initcheck.signal.signal import Signal
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
 __all__ = ["ExtremeLaw", "ProductLaw", "QuotientLaw", "SumLaw", "WhereLaw"]
 
 Axes = tuple[Axis, ...]
@@ -25,9 +28,9 @@ _NEGLIGIBLE = 1e-12
 class SumLaw:
     """x + y or x - y.
 
-    One source: pointwise, exact. Different sources: q = q_x + q_y ± 2 μ_x μ_y and the like for pairs; the perturbations add
-    because the sources' weights are independent. The inner product of two values of n units adds a noise of variance
-    4 v_x v_y / q² / n_eff (THEORY 2.9).
+    One source: pointwise, exact. Different sources: q = q_x + q_y ± 2 μ_x μ_y and the like for pairs; the perturbations
+    add because the sources' weights are independent. The inner product of two values of n units adds a noise of
+    variance 4 v_x v_y / q² / n_eff (THEORY 2.9).
     """
 
     def __init__(self, sign: float) -> None:
@@ -96,7 +99,8 @@ class SumLaw:
 
 
 def _negligible(small: Signal, large: Signal) -> bool:
-    # Keeping the other operand unchanged keeps its table: relu(relu(x) + 0) is not that of a Gaussian (THEORY 2.2, add).
+    # Keeping the other operand unchanged keeps its table: relu(relu(x) + 0) is not that of a Gaussian (THEORY 2.2,
+    # add).
     return small.mean_square <= _NEGLIGIBLE * large.mean_square and small.gain <= 1e-9 * large.gain
 
 
@@ -156,9 +160,7 @@ def _add_independent(
     return replace(joined, growth=skip.growth + math.log10(square / skip.mean_square))
 
 
-def _inner_product_noise(
-    left: Moments, right: Moments, square: float, shape: tuple[int, ...], axes: Axes
-) -> float:
+def _inner_product_noise(left: Moments, right: Moments, square: float, shape: tuple[int, ...], axes: Axes) -> float:
     variance_x = left.mean_square - left.mean**2
     variance_y = right.mean_square - right.mean**2
     if variance_x <= 0.0 or variance_y <= 0.0:
@@ -182,8 +184,9 @@ def _joint_profile(x: Signal, y: Signal) -> Table | None:
 class ProductLaw:
     """x y.
 
-    One source: pointwise, exact (x * sigmoid(x)). Independent sources (gates, masks): q = q_x q_y and the like for pairs;
-    perturbation E[y²] d_x + E[x²] d_y (THEORY 2.11). A number scales; an array multiplies the moments by its own.
+    One source: pointwise, exact (x * sigmoid(x)). Independent sources (gates, masks): q = q_x q_y and the like for
+    pairs; perturbation E[y²] d_x + E[x²] d_y (THEORY 2.11). A number scales; an array multiplies the moments by its
+    own.
     """
 
     def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
@@ -330,7 +333,9 @@ class ExtremeLaw:
                     axes=axes,
                 ).fresh(),
             )
-        return (_independent_extreme(first, second, np.maximum if self.largest else np.minimum, shape, axes, node, context),)
+        return (
+            _independent_extreme(first, second, np.maximum if self.largest else np.minimum, shape, axes, node, context),
+        )
 
 
 def _independent_extreme(

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,11 +18,13 @@ from initcheck.signal.laws.linear import (
     add_bias,
     bias_share,
     identity_factor,
-    is_identity,
     weight_uncertainty,
     weighted_sum,
 )
 from initcheck.signal.signal import Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["ConvolutionLaw", "TransposedConvolutionLaw", "window_sums"]
 
@@ -103,7 +105,7 @@ def _window(
 
 
 class ConvolutionLaw:
-    """Convolution with independent taps: a weighted sum over ``C_in/groups`` channels and the taps that lie inside the image.
+    """Convolution: a weighted sum over ``C_in/groups`` channels and the taps that lie inside the image.
 
     Independent taps do not blur, so one pair moment over positions is enough (THEORY 2.2).
     """

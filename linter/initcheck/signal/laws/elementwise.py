@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from initcheck.graph import Node
 from initcheck.signal.functions import FUNCTIONS, apply
 from initcheck.signal.law import Argument, Context, moments_of
 from initcheck.signal.signal import Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from initcheck.graph import Node
 
 __all__ = ["DropoutLaw", "ElementwiseLaw"]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from initcheck.signal.axes import token_axes
 from initcheck.signal.law import Argument, Context, Moments, moments_of
 from initcheck.signal.signal import Signal
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 __all__ = ["EmbeddingLaw", "LinearLaw", "bias_share", "is_identity", "weight_uncertainty", "weighted_sum"]
 
 LN10 = math.log(10.0)
@@ -22,8 +25,8 @@ LN10 = math.log(10.0)
 def weighted_sum(moments: Moments, weight: Parameter, fan_in: float, cross: float | None = None) -> Moments:
     """Moments of Σ wᵢ xᵢ over ``fan_in`` independent weights (THEORY 2.2, linear).
 
-    q' = n Var(w) q + m² (n q + n (n-1) c) with m = E[w] and c = E[xᵢ xⱼ] between the summed units; the perturbation of two units is
-    independent, so it gains n E[w²].
+    q' = n Var(w) q + m² (n q + n (n-1) c) with m = E[w] and c = E[xᵢ xⱼ] between the summed units; the perturbation of
+    two units is independent, so it gains n E[w²].
 
     Args:
         moments: Of the input.
@@ -78,7 +81,9 @@ def weight_uncertainty(weight: Parameter) -> float:
 
 def is_identity(node: Node, weight: Parameter) -> bool:
     """Whether the weight hands each input through to one output."""
-    return weight.distribution.family is Family.IDENTITY and node.attributes.get("fan_in") == node.attributes.get("fan_out")
+    return weight.distribution.family is Family.IDENTITY and node.attributes.get("fan_in") == node.attributes.get(
+        "fan_out"
+    )
 
 
 def identity_factor(weight: Parameter, fan_in: int) -> float:
@@ -130,8 +135,9 @@ class LinearLaw:
 def contract(x: Signal, axis: int) -> tuple[tuple[Axis, ...], Moments]:
     """Axes after a contraction of one axis, and the input's moments seen from there.
 
-    When the contracted axis runs over positions (token mixing), outputs along it get weights of their own and become features,
-    and the former features share those weights: they become positions, whose pair moment is that of two units.
+    When the contracted axis runs over positions (token mixing), outputs along it get weights of their own and become
+    features, and the former features share those weights: they become positions, whose pair moment is that of two
+    units.
     """
     moments = moments_of(x)
     if x.axes[axis] is Axis.FEATURE:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,6 +12,9 @@ from initcheck.graph import Axis, Node, Parameter
 from initcheck.signal.law import Argument, Context, Moments, moments_of
 from initcheck.signal.operands import Factor, operand
 from initcheck.signal.signal import Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = ["NormalizeLaw"]
 
@@ -36,9 +39,10 @@ class _Removed:
 class NormalizeLaw:
     """y = γ (x - m) / sqrt(v + ε) + β (THEORY 2.6).
 
-    The statistic v is that of the normalised group: all features of a position (layer, rms), one channel over batch and positions
-    (batch), a group of channels over positions (group, instance). Perturbation: γ² d / (v + ε) (1 - 2/n) (2.11). Batch norm
-    in inference mode divides by stored statistics and normalises nothing: an affine map, the segment goes on.
+    The statistic v is that of the normalised group: all features of a position (layer, rms), one channel over batch and
+    positions (batch), a group of channels over positions (group, instance). Perturbation: γ² d / (v + ε) (1 - 2/n)
+    (2.11). Batch norm in inference mode divides by stored statistics and normalises nothing: an affine map, the segment
+    goes on.
     """
 
     def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
@@ -155,7 +159,10 @@ def _group_size(node: Node, x: Signal) -> float:
 
 
 def _over_features(node: Node, x: Signal) -> _Removed:
-    """Layer normalisation over features, over positions too where the axes say so; the mean of n units is random by v/n."""
+    """Layer normalisation over features, over positions too where the axes say so.
+
+    The mean of n units is itself random, with variance v/n.
+    """
     axes = _normalised_axes(node, x)
     features = max(math.prod(x.shape[i] for i in axes if x.axes[i] is not Axis.POSITION), 1)
     positions = math.prod(x.shape[i] for i in axes if x.axes[i] is Axis.POSITION)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from initcheck.graph import Node
-from initcheck.signal.law import Argument, Context
 from initcheck.signal.signal import Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from initcheck.graph import Node
+    from initcheck.signal.law import Argument, Context
 
 __all__ = ["OpaqueLaw"]
 
 
 class OpaqueLaw:
-    """Nothing is known: an input of the output's shape passes through, marked as assumed; without one the output is unknown."""
+    """An input of the output's shape passes through, marked as assumed; without one the output is unknown."""
 
     def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
         """The first input of the same shape, assumed."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from initcheck.graph import Axis, Node
 from initcheck.signal.law import Argument, Context, Moments, moments_of
@@ -16,16 +15,23 @@ from initcheck.signal.laws.convolution import window_sums
 from initcheck.signal.quadrature import NODES, expectation
 from initcheck.signal.signal import Signal
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
 __all__ = ["AveragePoolLaw", "MaxPoolLaw", "PadLaw", "ReduceLaw", "ResizeLaw"]
 
 
 def averaged(
     x: Signal, count: float, context: Context, shape: tuple[int, ...], axes: tuple[Axis, ...], scale: float = 1.0
 ) -> Signal:
-    """Mean over ``count`` positions, times ``scale``: q' = q/k + p_s (1 - 1/k), p' = p_s, perturbation d/k (THEORY 2.2, 2.11).
+    """Mean over ``count`` positions, times ``scale`` (THEORY 2.2, 2.11).
 
-    An independent perturbation is averaged away, one that positions share is not; training uses the shared one, so the loss of 1/k
-    does not count as a loss of signal in the segment.
+    q' = q/k + p_s (1 - 1/k), p' = p_s, perturbation d/k.
+
+    An independent perturbation is averaged away, one that positions share is not; training uses the shared one, so the
+    loss of 1/k does not count as a loss of signal in the segment.
     """
     moments = moments_of(x)
     whole = count >= x.positions - 0.5
@@ -133,8 +139,8 @@ def maximum(x: Signal, count: int, context: Context, shape: tuple[int, ...], axe
 class ReduceLaw:
     """Mean, sum or maximum over axes.
 
-    Over features the mean of many independent units is a number, the same for the whole source; that keeps normalisations spelled
-    out in primitive operations exact. Over positions it is a pooling.
+    Over features the mean of many independent units is a number, the same for the whole source; that keeps
+    normalisations spelled out in primitive operations exact. Over positions it is a pooling.
     """
 
     def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
@@ -184,7 +190,7 @@ def _over_features(x: Signal, scale: float, shape: tuple[int, ...], axes: tuple[
 
 
 class PadLaw:
-    """Zero padding as an operation of its own: moments fall by the share of real positions, the profile keeps the border."""
+    """Zero padding as an operation: moments fall by the share of real positions, the profile keeps the border."""
 
     def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
         """Padded signal; padding that repeats values changes no moment."""
@@ -225,7 +231,10 @@ class PadLaw:
 
 
 class ResizeLaw:
-    """Resizing: nearest repeats values; linear averages two neighbours per axis, q Σ w_i w_j ρ_ij, on average over phases."""
+    """Resizing: nearest repeats values, linear averages two neighbours per axis.
+
+    q' = q Σ w_i w_j ρ_ij, averaged over phases.
+    """
 
     def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
         """Resized signal."""

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from initcheck.graph import Axis, Node, Parameter
 from initcheck.signal.axes import reshape_axes
-from initcheck.signal.law import Argument, Context, Moments, moments_of
+from initcheck.signal.law import Argument, Context, Moments
 from initcheck.signal.marginal import mixture_marginal
 from initcheck.signal.operands import Factor, aligned, factors, join, operand
 from initcheck.signal.signal import Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from initcheck.signal.quadrature import Table
 
 __all__ = ["ConcatLaw", "ExpandLaw", "IdentityLaw", "ReshapeLaw", "SliceLaw", "SplitLaw", "TransposeLaw"]
 
@@ -146,20 +151,9 @@ class ConcatLaw:
         if len(largest.shape) != len(shape):
             return (None,)
         axes = largest.axes
-        parts: list[tuple[float, Moments, Signal | None]] = []
-        for arg in args:
-            value = operand(arg)
-            if isinstance(value, Signal):
-                parts.append((value.shape[axis] / shape[axis], aligned(value, value.shape, axes), value))
-            elif isinstance(value, Factor) and len(value.shape) == len(shape):
-                parts.append((value.shape[axis] / shape[axis], factors(value, shape, axes), None))
-            elif isinstance(value, float) and arg is not None:
-                size = getattr(arg, "shape", ())
-                share = size[axis] / shape[axis] if len(size) == len(shape) else 0.0
-                square = value * value
-                parts.append((share, Moments(square, value, square, square, 0.0), None))
-            else:
-                return (None,)
+        parts = _parts(args, axis, shape, axes)
+        if parts is None:
+            return (None,)
         moments = _mixed([(w, m) for w, m, _ in parts], along_positions=axes[axis] is Axis.POSITION)
         noise: dict[int, float] = {}
         uncertainty = 0.0
@@ -190,6 +184,24 @@ class ConcatLaw:
         return (joined,)
 
 
+_Part = tuple[float, Moments, Signal | None]
+
+
+def _parts(args: Sequence[Argument], axis: int, shape: tuple[int, ...], axes: tuple[Axis, ...]) -> list[_Part] | None:
+    """Share of the axis, moments and signal of every operand; None when one of them is not known."""
+    parts: list[_Part] = []
+    for arg in args:
+        value = operand(arg)
+        if isinstance(value, Signal):
+            parts.append((value.shape[axis] / shape[axis], aligned(value, value.shape, axes), value))
+        elif arg is not None and value is not None and len(arg.shape) == len(shape):
+            factor = value if isinstance(value, Factor) else Factor((), value, value * value, None)
+            parts.append((arg.shape[axis] / shape[axis], factors(factor, shape, axes), None))
+        else:
+            return None
+    return parts
+
+
 def _mixed(parts: list[tuple[float, Moments]], *, along_positions: bool) -> Moments:
     mean = sum(w * m.mean for w, m in parts)
     if along_positions and len(parts) > 1:
@@ -210,7 +222,7 @@ def _mixed(parts: list[tuple[float, Moments]], *, along_positions: bool) -> Mome
     )
 
 
-def _marginal(parts: list[tuple[float, Moments, Signal | None]]) -> object:
+def _marginal(parts: list[_Part]) -> Table | None:
     tables = [(w, s.table) for w, _, s in parts if s is not None]
     if len(tables) != len(parts):
         return None
