@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from initcheck import Bounds, Builder, FailureMode, Finding, Need, Optimizer, Severity
 from initcheck_rules.remedy import initialization_code
-from initcheck_rules.steps import blamed, cause_of, steps_of
+from initcheck_rules.steps import Step, blamed, cause_of, steps_of
 from initcheck_rules.variance import SIGNAL_GAIN, capped, segment_name
 from initcheck_rules.wording import count_of, power_of_ten
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from initcheck import Analysis, Graph, Segment
 
@@ -68,11 +68,11 @@ class VanishingSignal:
         bounds = self.bounds[analysis.optimizer]
         for segment in analysis.segments:
             severity = capped(analysis, segment, bounds.judge(-segment.signal_gain, segment.uncertainty))
-            if severity is not Severity.OFF:
-                yield self._finding(analysis, segment, severity, bounds)
+            guilty = blamed(steps_of(analysis, segment, with_head=False), -1.0)
+            if severity is not Severity.OFF and not _is_zero(guilty):
+                yield self._finding(segment, severity, bounds, guilty)
 
-    def _finding(self, analysis: Analysis, segment: Segment, severity: Severity, bounds: Bounds) -> Finding:
-        guilty = blamed(steps_of(analysis, segment, with_head=False), -1.0)
+    def _finding(self, segment: Segment, severity: Severity, bounds: Bounds, guilty: Sequence[Step]) -> Finding:
         dead = math.isinf(segment.signal_gain)
         reached = bounds.error if -segment.signal_gain - segment.uncertainty >= bounds.error else bounds.warning
         start = guilty[0].path if guilty else segment.first_layer
@@ -112,6 +112,12 @@ class VanishingSignal:
     def good() -> Graph:
         """The same network with the variance that ReLU needs."""
         return _relu_network("kaiming_normal", "zeros")
+
+
+def _is_zero(guilty: Sequence[Step]) -> bool:
+    """Whether the signal ends at a layer of zeros, which INI402 judges by whether gradients can mend it."""
+    layer = guilty[0].layer if guilty else None
+    return layer is not None and layer.weight is not None and layer.weight.distribution.is_zero
 
 
 def _relu_network(init: str, bias: str) -> Graph:

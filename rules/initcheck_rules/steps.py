@@ -132,8 +132,7 @@ class _Reason:
             return self.operation
         low, high = (f"{gain:.2g}" if gain < 100.0 else f"{gain:.0f}" for gain in (min(gains), max(gains)))
         actual = low if low == high else f"{low} to {high}"
-        comma = "," if "," in self.scheme and not self.scheme.endswith(")") else ""
-        return f"{self.scheme}{comma} gives {actual}/fan_in, {self.activation} needs {self.needed:.2g}/fan_in"
+        return f"{self.scheme} gives {actual}/fan_in, {self.activation} needs {self.needed:.2g}/fan_in"
 
 
 def _reason(step: Step, sign: float) -> _Reason:
