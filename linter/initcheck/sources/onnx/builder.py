@@ -202,6 +202,13 @@ class Builder:
         stored = None if out_axis is None else known.stored_axis(out_axis)
         return self.parameters.use(known, Role(name=name, out_axis=stored, **role))
 
+    def is_zero(self, name: str) -> bool:
+        """Whether a name is a constant of zeros, which exporters write for an absent bias."""
+        known = self.known.get(name)
+        if known is None or known.origin is not None or not (known.is_small or known.is_filled):
+            return False
+        return not np.any(known.array())
+
     def define(self, name: str, value: Value | None = None) -> str:
         """Define an activation under its name in the file."""
         inferred = self.inferred.get(name)

@@ -53,7 +53,8 @@ def fold(call: Call, build: Builder) -> bool:
         return _fold_shape(call, build)
     if call.op in NEVER and call.input(0) not in build.known:
         return _fold_never(call, build)
-    if any(name and name not in build.known for name in call.inputs):
+    needed = call.inputs[:1] if call.op == "CastLike" else call.inputs
+    if any(name and name not in build.known for name in needed):
         return False
     inputs = [build.known.get(name) for name in call.inputs]
     if call.op in VIEWS and _fold_view(call, inputs[0] if inputs else None, build):
@@ -94,7 +95,7 @@ def _fold_never(call: Call, build: Builder) -> bool:
 def _fold_view(call: Call, known: Known | None, build: Builder) -> bool:
     """Look through to a weight, and to a constant that is too large to copy."""
     viewed = None
-    if known is not None and (known.origin is not None or not known.is_small):
+    if known is not None and (known.origin is not None or not known.is_small or call.op == "CastLike"):
         viewed = _view(call, known, build)
     if viewed is not None:
         build.known[call.outputs[0]] = viewed
@@ -109,7 +110,7 @@ def _view(call: Call, known: Known, build: Builder) -> Known | None:
     if value is None or value.shape is None:
         return None
     if call.op in {"Cast", "CastLike"}:
-        return known.cast(value.dtype) if value.is_float and value.dtype else None
+        return known.cast(value.dtype) if value.dtype in NATIVE else None
     if call.op == "Transpose":
         permutation = call.ints("perm") or tuple(reversed(range(len(known.shape))))
         return known.transposed(permutation)
@@ -179,6 +180,11 @@ def _by_reference(call: Call, arrays: Sequence[Array | None]) -> Sequence[Array]
 
 
 CODES = {element.name: code for code, element in ELEMENTS.items()}
+
+NATIVE = frozenset(
+    {"float64", "float32", "float16", "bool"} | {f"{s}int{b}" for s in ("", "u") for b in (8, 16, 32, 64)}
+)
+"""Element types that numpy has."""
 
 _COMPUTABLE = frozenset(
     {"float64", "float32", "float16", "bfloat16", "bool", "int4", "uint4", "int2", "uint2"}
