@@ -130,55 +130,45 @@ def _shifted(moments: Moments, beta: Factor) -> Moments:
 
 
 def _removed(kind: str, node: Node, x: Signal, context: Context) -> _Removed:
+    features, positions = _group(kind, node, x)
     if kind == "rms":
-        return _Removed(0.0, 0.0, x.mean_square, _group_size(node, x))
-    if kind == "layer":
-        return _over_features(node, x)
-    q, coherent = x.mean_square, x.mean * x.mean
-    positions = max(x.positions, 1)
+        return _Removed(0.0, 0.0, x.mean_square, float(features * positions))
     # Positions of unequal length share less than their pair moment says: squared mean root of the profile (THEORY 2.6).
     share = 1.0 if x.profile is None else float(np.mean(np.sqrt(np.maximum(x.profile, 0.0)))) ** 2
-    position, sample = share * x.pair_position, share * x.pair_sample
-    within = (q + (positions - 1) * position) / positions
-    if kind == "batch":
-        batch = context.batch
-        common = (within + (batch - 1) * sample) / batch
-        return _Removed(common, common, max(q - common, 0.0), float(batch * positions))
-    channels = x.shape[1] // int(node.attributes.get("groups", 1)) if kind == "group" else 1
-    moment = (within + (channels - 1) * coherent) / channels
-    between = (sample + (channels - 1) * coherent) / channels
-    return _Removed(moment, between, max(q - moment, 0.0), float(channels * positions))
-
-
-def _normalised_axes(node: Node, x: Signal) -> tuple[int, ...]:
-    return tuple(int(axis) % len(x.shape) for axis in node.attributes.get("axes", (-1,)))
-
-
-def _group_size(node: Node, x: Signal) -> float:
-    return float(math.prod(x.shape[i] for i in _normalised_axes(node, x)))
-
-
-def _over_features(node: Node, x: Signal) -> _Removed:
-    """Layer normalisation over features, over positions too where the axes say so.
-
-    The mean of n units is itself random, with variance v/n.
-    """
-    axes = _normalised_axes(node, x)
-    features = max(math.prod(x.shape[i] for i in axes if x.axes[i] is not Axis.POSITION), 1)
-    positions = math.prod(x.shape[i] for i in axes if x.axes[i] is Axis.POSITION)
     coherent = x.mean * x.mean
-    within = (x.mean_square + (positions - 1) * x.pair_position) / positions
+    within = (x.mean_square + (positions - 1) * share * x.pair_position) / positions
+    between = share * x.pair_sample
+    if kind == "batch":
+        common = (within + (context.batch - 1) * between) / context.batch
+        return _Removed(common, common, max(x.mean_square - common, 0.0), float(context.batch * positions))
 
     def of_means(pair: float) -> float:
+        """Second moment of means over the features from that of one feature: the mean of n units is random by v/n."""
         return coherent + (pair - coherent) / features
 
     moment = of_means(within)
     return _Removed(
         position=moment if positions > 1 else of_means(x.pair_position),
-        sample=of_means(x.pair_sample),
+        sample=of_means(between),
         variance=max(x.mean_square - moment, 0.0),
         group=float(features * positions),
     )
+
+
+def _group(kind: str, node: Node, x: Signal) -> tuple[int, int]:
+    """Features and positions that one statistic is computed over, by what the axes run over."""
+    axes = _normalised_axes(kind, node, x)
+    features = math.prod(x.shape[i] for i in axes if x.axes[i] is not Axis.POSITION)
+    positions = math.prod(x.shape[i] for i in axes if x.axes[i] is Axis.POSITION)
+    if kind == "group":
+        features //= int(node.attributes.get("groups", 1))
+    return max(features, 1), max(positions, 1)
+
+
+def _normalised_axes(kind: str, node: Node, x: Signal) -> tuple[int, ...]:
+    if kind in {"layer", "rms"}:
+        return tuple(int(axis) % len(x.shape) for axis in node.attributes.get("axes", (-1,)))
+    return tuple(range(1 if kind == "group" else 2, len(x.shape)))
 
 
 def _stored_statistics(x: Signal, args: Sequence[Argument], epsilon: float) -> Signal | None:
