@@ -24,12 +24,12 @@ __all__ = ["VanishingSignal"]
 class VanishingSignal:
     """The signal dies out on its way through the network.
 
-    What it checks
+    What it checks:
         The mean-square gain of a small perturbation of the input, accumulated from one normalisation to the next
         along the main path, in expectation over the weights. It warns from 10^-4 and is an error from 10^-6 (Adam:
         10^-6 and 10^-12).
 
-    Why it fails
+    Why it fails:
         Each layer multiplies the perturbation by fan_in · E[w²] · E[f'²]. Below one, the product dies exponentially
         with depth: the output no longer depends on the input, and gradients, which take the same product backwards,
         vanish. Hanin and Rolnick (2018) call it failure mode 1 and show E[M_d] = κ^d M_0 for weights of variance κ ·
@@ -40,11 +40,11 @@ class VanishingSignal:
         ``nn.Sequential(*[m for _ in range(20) for m in (nn.Linear(64, 64), nn.ReLU())])``: the default of nn.Linear
         draws with variance 1/(3 fan_in), ReLU needs 2/fan_in, and 10^-15.6 of the signal is left after twenty layers.
 
-    Instead
+    Instead:
         Draw with the variance that the activation needs: ``nn.init.kaiming_normal_(layer.weight,
         nonlinearity="relu")`` and zero biases; or add skip connections or normalisation, which end the product.
 
-    Limits
+    Limits:
         The bounds assume momentum SGD with the best of several rates, or Adam (``--optimizer adam``); they say when
         training does not start within a few hundred steps, not that it never would. The layers of a plain network
         inside one long skip are not on the main path and are not judged.

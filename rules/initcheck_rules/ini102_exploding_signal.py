@@ -23,12 +23,12 @@ __all__ = ["ExplodingSignal"]
 class ExplodingSignal:
     """The signal blows up on its way through the network.
 
-    What it checks
+    What it checks:
         The mean-square gain of a small perturbation of the input, accumulated from one normalisation to the next
         along the main path, the head included, in expectation over the weights. It warns from 10^4 and is an error
         from 10^6 (Adam: 10^6 and 10^12).
 
-    Why it fails
+    Why it fails:
         Each layer multiplies the perturbation by fan_in · E[w²] · E[f'²]. Above one, the product grows exponentially
         with depth: logits and gradients leave the range in which any learning rate works, and finally that of the
         number format (Hanin and Rolnick 2018, failure mode 1: E[M_d] = κ^d M_0).
@@ -37,11 +37,11 @@ class ExplodingSignal:
         ``nn.init.normal_(layer.weight, std=1.0)`` in a network of fifteen layers of width 100: each multiplies the mean
         square by 50.
 
-    Instead
+    Instead:
         Draw with the variance that the activation needs: ``nn.init.kaiming_normal_(layer.weight,
         nonlinearity="relu")``; or normalise between the layers.
 
-    Limits
+    Limits:
         Growth on a residual stream is INI201's, which names the branch scale. The bounds are those of the trainer
         (``--optimizer``), measured on networks of tens of layers.
 

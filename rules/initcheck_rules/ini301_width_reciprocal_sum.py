@@ -36,13 +36,13 @@ NAMED = 3
 class WidthReciprocalSum:
     """Layers so narrow for the depth that the length of the signal is a lottery.
 
-    What it checks
+    What it checks:
         β, the sum of reciprocal widths Σ 1/n of the hidden layers since the last normalisation, in its general form
         Var[ln M]/5, where M is the normalised squared length: it accounts for the activation, for skip connections, for
         convolutions (positions count only while decorrelated) and for the law of the weights. It warns from 2 and is an
         error from 4 (Adam: 4 and 8).
 
-    Why it fails
+    Why it fails:
         Even with the right variance the length of one network is a product of random factors, one per layer, each
         with variance 5/n in its logarithm. E[M²]/E[M]² grows like exp(5 Σ 1/n): some layers are so quiet that they do
         not learn, others so loud that they are re-randomised at each step (Hanin and Rolnick 2018, failure mode 2).
@@ -50,11 +50,11 @@ class WidthReciprocalSum:
     Example:
         A ReLU network of 100 layers of width 10: β = 9.9, the standard deviation of log10 M is 3.
 
-    Instead
+    Instead:
         Let the width grow about linearly with depth, avoid bottlenecks (equal widths minimise Σ 1/n for a given
         number of units), or add skip connections or normalisation, which dilute or end the product.
 
-    Limits
+    Limits:
         First order in 1/n, exact for ReLU layers of few units; within a factor of two for convolutions and residual
         networks. Recurrent layers are not unrolled.
 

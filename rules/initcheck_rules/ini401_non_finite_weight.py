@@ -24,20 +24,20 @@ OWNERS = frozenset({Op.LINEAR, Op.CONV, Op.CONV_TRANSPOSE, Op.EMBEDDING, Op.RECU
 class NonFiniteWeight:
     """A weight holds numbers that are not finite.
 
-    What it checks
+    What it checks:
         Every weight, bias, table and normalisation parameter for nan and infinity; the bound is zero such elements.
 
-    Why it fails
+    Why it fails:
         One nan spreads to every output and to the loss, and the first step spreads it to every weight.
 
     Example:
         ``self.scale = nn.Parameter(torch.empty(64))`` without an initialiser: uninitialised memory may hold anything.
 
-    Instead
+    Instead:
         Initialise every parameter that is created from ``torch.empty``; guard divisions and logarithms in own
         initialisers.
 
-    Limits
+    Limits:
         Operands of a plain addition or multiplication are only judged for nan, and only while they are small: minus
         infinity in a mask is meant.
 

@@ -20,12 +20,12 @@ __all__ = ["ZeroWeightCutsSignal"]
 class ZeroWeightCutsSignal:
     """A layer of zeros on the main path lets nothing through.
 
-    What it checks
+    What it checks:
         Whether the input still reaches the head: where the signal gain at the head's input is exactly zero and the
         layer at which it becomes zero has a weight of zeros only. It is an error where no gradient can mend it, a
         note where the first steps do.
 
-    Why it fails
+    Why it fails:
         Behind a ReLU the zero pre-activations have slope zero, and behind a second layer of zeros the error signal is
         zero: then no weight of the layer, or before it, ever gets a gradient. A single layer of zeros before a smooth
         activation gets one and recovers at the first step.
@@ -33,11 +33,11 @@ class ZeroWeightCutsSignal:
     Example:
         ``nn.init.zeros_(self.fc2.weight)`` in the middle of a ReLU network.
 
-    Instead
+    Instead:
         Zero only the last layer of a residual branch, a gate on a residual branch, or the head; draw all others:
         ``nn.init.kaiming_normal_(self.fc2.weight, nonlinearity="relu")``.
 
-    Limits
+    Limits:
         Judged by its result, so a layer of zeros with a path around it (a residual branch, a gate beside a skip) is
         never reported, nor is the head.
 

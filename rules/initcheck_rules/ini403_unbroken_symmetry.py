@@ -43,12 +43,12 @@ KEEPING = frozenset(
 class UnbrokenSymmetry:
     """Units of a layer start as copies of one another and stay so.
 
-    What it checks
+    What it checks:
         Linear layers and convolutions all of whose units have the same incoming weights and biases, and whose
         outgoing weights do not tell them apart: they are one constant, or belong to a layer of copies again. More
         than half of the hidden layers is an error, fewer a warning.
 
-    Why it fails
+    Why it fails:
         Copies with equal outgoing weights get equal gradients and stay copies for ever: the layer is one unit wide.
         Where copies follow copies with random rows, every unit of a layer sees one number times the sum of a row:
         half of the time it is negative and ReLU switches the whole layer off.
@@ -56,10 +56,10 @@ class UnbrokenSymmetry:
     Example:
         ``nn.init.constant_(layer.weight, 0.01)`` for all hidden layers.
 
-    Instead
+    Instead:
         Draw each weight at random: ``nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")``.
 
-    Limits
+    Limits:
         A single layer of copies between random layers recovers at the first step and is not reported, nor is a
         constant head. Layers of zeros count only if no hidden layer is drawn at random; grouped and depthwise
         convolutions never do, because their units see different inputs. Copies of some units only are not looked for.

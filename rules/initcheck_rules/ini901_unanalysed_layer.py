@@ -24,12 +24,12 @@ NAMED = 5
 class UnanalysedLayer:
     """Part of the model was not understood.
 
-    What it checks
+    What it checks:
         Whether every weighted layer and every operation on the way to the main output is in the vocabulary and has a
         law. It is a note, a warning when fewer than half of the weighted layers were analysed, an error under
         ``--strict``.
 
-    Why it fails
+    Why it fails:
         What is not understood is passed through as if it changed nothing, up to the next normalisation. Findings
         after it are warnings at most, and a clean verdict says less.
 
@@ -37,10 +37,10 @@ class UnanalysedLayer:
         A custom operator of another domain, or an activation that ONNX spells with an operator this version does not
         know.
 
-    Instead
+    Instead:
         Export with standard operators (decompose the custom one), or report the operation to this project.
 
-    Limits
+    Limits:
         An operation that only feeds masks, shapes or other outputs does not count.
 
     References:

@@ -21,11 +21,11 @@ __all__ = ["InferenceExport"]
 class InferenceExport:
     """The graph is the one for inference, not the one that is trained.
 
-    What it checks
+    What it checks:
         Batch normalisations that use stored statistics of mean 0 and variance 1, which no training step has touched,
         and exports in which they may have been folded into the layers before them.
 
-    Why it fails
+    Why it fails:
         In inference mode such a normalisation divides by one: it normalises nothing. In training it divides by the
         statistics of the batch. Lengths and gains of this graph are not those of training, so findings on variance
         are notes at most.
@@ -33,11 +33,11 @@ class InferenceExport:
     Example:
         ``torch.onnx.export(model, x, "model.onnx")``, which exports in inference mode unless told otherwise.
 
-    Instead
+    Instead:
         ``torch.onnx.export(model.train(), x, "model.onnx", training=torch.onnx.TrainingMode.TRAINING,
         do_constant_folding=False)``.
 
-    Limits
+    Limits:
         A batch normalisation that was folded without leaving a trace cannot be told from a plain layer.
 
     References:

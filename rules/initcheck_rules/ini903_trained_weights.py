@@ -21,23 +21,23 @@ __all__ = ["TrainedWeights"]
 class TrainedWeights:
     """The weights are trained, so they say nothing about the initialisation.
 
-    What it checks
+    What it checks:
         Whether more than half of the layers that can tell are unlike anything an initialiser draws, each at a
         significance of one in a million: tails heavier than a normal's or edges blurred beyond a uniform's, norms of
         units that differ beyond sampling, a largest singular value beyond the edge of a random matrix, scale and
         shift of a normalisation that have both moved.
 
-    Why it fails
+    Why it fails:
         It does not: the note says why the rules on initial variance are silent. Rules on the architecture still run.
 
     Example:
         A checkpoint from a model hub.
 
-    Instead
+    Instead:
         Export the model before training, or judge its architecture alone: ``initcheck model.onnx --assume-init
         kaiming_normal``.
 
-    Limits
+    Limits:
         The scale of the weights never decides, since a wrong scale is what the linter looks for. A few steps of
         training from normal weights leave no mark that is significant; such a model is judged as if it were initial.
 
