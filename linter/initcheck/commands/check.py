@@ -26,7 +26,7 @@ COLORS = ("auto", "always", "never")
 OPTIMIZERS = ("sgd", "adam")
 
 
-def check(  # noqa: PLR0917 - Typer reads the options from the signature
+def check(
     targets: Annotated[
         list[str] | None,
         typer.Argument(metavar="TARGET", help=".onnx files, directories or patterns.", show_default=False),
