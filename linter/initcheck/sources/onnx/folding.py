@@ -181,13 +181,20 @@ def _by_reference(call: Call, arrays: Sequence[Array | None]) -> Sequence[Array]
 
 CODES = {element.name: code for code, element in ELEMENTS.items()}
 
-NATIVE = frozenset(
-    {"float64", "float32", "float16", "bool"} | {f"{s}int{b}" for s in ("", "u") for b in (8, 16, 32, 64)}
-)
+INTEGERS = frozenset(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))
+
+NATIVE = frozenset({"float64", "float32", "float16", "bool"}) | INTEGERS
 """Element types that numpy has."""
 
-_COMPUTABLE = frozenset(
-    {"float64", "float32", "float16", "bfloat16", "bool", "int4", "uint4", "int2", "uint2"}
-    | {f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)}
-    | {"float8e4m3fn", "float8e4m3fnuz", "float8e5m2", "float8e5m2fnuz"}
-)
+_COMPUTABLE = NATIVE | {
+    "bfloat16",
+    "int4",
+    "uint4",
+    "int2",
+    "uint2",
+    "float8e4m3fn",
+    "float8e4m3fnuz",
+    "float8e5m2",
+    "float8e5m2fnuz",
+}
+"""Element types that are read as numpy's own."""
