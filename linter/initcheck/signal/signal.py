@@ -90,7 +90,8 @@ class Signal:
     Attributes:
         source: What z is.
         table: Values of x on the quadrature nodes.
-        slope: dx/dx0 on the nodes, root mean square over the cell at kinks.
+        slope: Response to the source's perturbation on the nodes: dx/dx0 times the source's own (1 for a Gaussian, of
+            mean square 1 else), root mean square over the cell at kinks.
         stretch: dx/d(ln scale of x0) on the nodes.
         shape: Sizes of the axes.
         axes: What each axis runs over.

@@ -11,13 +11,13 @@ import numpy as np
 from initcheck.graph import Axis, Node, Op
 from initcheck.signal.functions import apply
 from initcheck.signal.law import Argument, Context, Moments
-from initcheck.signal.marginal import quantile_table, sum_marginal
+from initcheck.signal.marginal import extreme_marginal, product_marginal, shape_of, sum_marginal
 from initcheck.signal.operands import Factor, Operand, aligned, factor_signal, factors, join, operand, output_layout
-from initcheck.signal.quadrature import COARSE_NODES, COARSE_WEIGHTS, NODES, Table
+from initcheck.signal.quadrature import COARSE_NODES, COARSE_WEIGHTS, NODES, Table, expectation
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 __all__ = ["ExtremeLaw", "ProductLaw", "QuotientLaw", "SumLaw", "WhereLaw"]
 
@@ -137,7 +137,7 @@ def _add_independent(
         inner = _inner_product_noise(left, right, square, shape, axes)
         if inner > 0.0:
             noise[context.next_index()] = math.sqrt(inner)
-    marginal = None if x.is_gaussian and y.is_gaussian else sum_marginal(x.table, y.table, sign)
+    marginal = None if x.is_gaussian and y.is_gaussian else sum_marginal(x, y, sign)
     result = context.create(
         moments,
         x,
@@ -264,7 +264,7 @@ def _multiply_factor(x: Signal, factor: Factor, shape: tuple[int, ...], axes: Ax
         parents=(x,),
         realized=True,
         uncertainty=x.uncertainty**2,
-        marginal=None if x.is_gaussian else math.copysign(1.0, factor.mean) * x.table,
+        marginal=shape_of(x, factor.mean),
         profile=x.profile,
     )
 
@@ -295,7 +295,7 @@ def _multiply_independent(
         parents=(x, y),
         realized=True,
         uncertainty=x.uncertainty**2 + y.uncertainty**2,
-        marginal=math.copysign(1.0, other.mean) * carrier.table if nearly_constant else None,
+        marginal=shape_of(carrier, other.mean) if nearly_constant else product_marginal(x, y),
         profile=x.profile if x.shape == shape else y.profile,
     )
     return join(result, x, y, node.name, context, additive=False)
@@ -333,27 +333,22 @@ class ExtremeLaw:
                     axes=axes,
                 ).fresh(),
             )
-        return (
-            _independent_extreme(first, second, np.maximum if self.largest else np.minimum, shape, axes, node, context),
-        )
+        return (_independent_extreme(first, second, 1.0 if self.largest else -1.0, shape, axes, node, context),)
 
 
 def _independent_extreme(
     x: Signal,
     y: Signal,
-    extreme: Callable[[Table, Table], Table],
+    sign: float,
     shape: tuple[int, ...],
     axes: Axes,
     node: Node,
     context: Context,
 ) -> Signal:
-    a = np.interp(COARSE_NODES, NODES, x.table)[:, None]
-    b = np.interp(COARSE_NODES, NODES, y.table)[None, :]
-    weights = np.outer(COARSE_WEIGHTS, COARSE_WEIGHTS)
-    values = extreme(a, b)
-    share = float(np.sum(weights * (values == a)))
-    mean, square = float(np.sum(weights * values)), float(np.sum(weights * values * values))
-    left, right = aligned(x, shape, axes), aligned(y, shape, axes)
+    marginal = extreme_marginal(x, y, sign)
+    mean, square = expectation(marginal.table), expectation(marginal.table**2)
+    a, b = np.interp(COARSE_NODES, NODES, x.table), np.interp(COARSE_NODES, NODES, y.table)
+    share = float(COARSE_WEIGHTS @ (sign * a[:, None] >= sign * b[None, :]) @ COARSE_WEIGHTS)
     variance = max(square - mean * mean, 0.0)
     rho_position = share * x.source.rho_position + (1.0 - share) * y.source.rho_position
     rho_sample = share * x.source.rho_sample + (1.0 - share) * y.source.rho_sample
@@ -366,7 +361,7 @@ def _independent_extreme(
             mean,
             mean * mean + rho_position * variance,
             mean * mean + rho_sample * variance,
-            share * left.perturbation + (1.0 - share) * right.perturbation,
+            expectation(marginal.response**2),
         ),
         x,
         shape=shape,
@@ -374,7 +369,7 @@ def _independent_extreme(
         noise=noise,
         parents=(x, y),
         uncertainty=max(x.uncertainty, y.uncertainty) ** 2,
-        marginal=quantile_table(values.ravel(), weights.ravel()),
+        marginal=marginal,
     )
     return join(result, x, y, node.name, context)
 

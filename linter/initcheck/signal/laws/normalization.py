@@ -10,6 +10,7 @@ import numpy as np
 
 from initcheck.graph import Axis, Node, Parameter
 from initcheck.signal.law import Argument, Context, Moments, moments_of
+from initcheck.signal.marginal import shape_of
 from initcheck.signal.operands import Factor, operand
 from initcheck.signal.signal import Signal
 
@@ -87,7 +88,7 @@ class NormalizeLaw:
             noise={} if kind == "batch" else {k: kept * c for k, c in x.noise().items() if kept > 1e-6},
             realized=True,
             uncertainty=(kept * x.uncertainty) ** 2,
-            marginal=None if x.is_gaussian or gamma.mean == 0.0 else math.copysign(1.0, gamma.mean) * x.table,
+            marginal=None if gamma.mean == 0.0 else shape_of(x, gamma.mean),
             profile=x.profile if kind in {"batch", "group", "instance"} else None,
         )
         context.segments.closings[node.name] = x.segment_gain * x.start_mean_square / divisor if divisor > 0.0 else 0.0

@@ -12,6 +12,7 @@ import numpy as np
 from initcheck.graph import Axis, Node
 from initcheck.signal.law import Argument, Context, Moments, moments_of
 from initcheck.signal.laws.convolution import window_sums
+from initcheck.signal.marginal import quantile_marginal, shape_of
 from initcheck.signal.quadrature import NODES, expectation
 from initcheck.signal.signal import Signal
 
@@ -98,7 +99,7 @@ class MaxPoolLaw:
     """Maximum over a window: f(max), z = sqrt(ρ) u + sqrt(1-ρ) max e, by a fixed 256 x 256 quadrature (THEORY 2.2)."""
 
     def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
-        """New source; the perturbation is that of the winner, unchanged."""
+        """New source; the perturbation is that of the winner."""
         x, shape = args[0], context.shape(node)
         if not isinstance(x, Signal) or shape is None:
             return (None,)
@@ -111,20 +112,20 @@ def maximum(x: Signal, count: int, context: Context, shape: tuple[int, ...], axe
     """Maximum over ``count`` positions of a value that grows with z."""
     rho = min(max(x.source.rho_position, 0.0), 1.0)
     common, rest = _maxima(min(count, 1024))
-    values = np.interp(math.sqrt(rho) * common + math.sqrt(1.0 - rho) * rest, NODES, np.maximum.accumulate(x.table))
+    largest = math.sqrt(rho) * common + math.sqrt(1.0 - rho) * rest
+    values = np.interp(largest, NODES, np.maximum.accumulate(x.table))
+    responses = x.source.perturbation * np.interp(largest, NODES, x.slope * x.slope)
     mean, square = float(values.mean()), float(np.mean(values * values))
     pair = float(np.mean(values.mean(axis=1) ** 2))
     moments = moments_of(x)
     ratio = square / moments.mean_square if moments.mean_square > 0.0 else 1.0
-    marginal = np.interp(np.linspace(0.0, 1.0, 512), np.linspace(0.0, 1.0, values.size), np.sort(values.ravel()))
-    levels = np.array([0.5 * math.erfc(-z / math.sqrt(2.0)) for z in NODES])
     return context.create(
         Moments(
             square,
             mean,
             min(pair, square),
             mean * mean + max(moments.pair_sample - moments.mean**2, 0.0) * ratio,
-            moments.perturbation,
+            float(responses.mean()),
         ),
         x,
         shape=shape,
@@ -132,7 +133,7 @@ def maximum(x: Signal, count: int, context: Context, shape: tuple[int, ...], axe
         noise=x.noise(),
         parents=(x,),
         uncertainty=x.uncertainty**2,
-        marginal=np.interp(levels, np.linspace(0.0, 1.0, 512), marginal),
+        marginal=quantile_marginal(values, responses, np.full(values.shape, 1.0 / values.size)),
     )
 
 
@@ -224,7 +225,7 @@ class PadLaw:
                 noise=x.noise(),
                 parents=(x,),
                 uncertainty=x.uncertainty**2,
-                marginal=None if x.is_gaussian else x.table,
+                marginal=shape_of(x),
                 profile=profile,
             ),
         )
