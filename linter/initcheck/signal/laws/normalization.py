@@ -12,6 +12,7 @@ from initcheck.graph import Axis, Node, Parameter
 from initcheck.signal.law import Argument, Context, Moments, moments_of
 from initcheck.signal.marginal import shape_of
 from initcheck.signal.operands import Factor, operand
+from initcheck.signal.quadrature import expectation
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
@@ -41,9 +42,8 @@ class NormalizeLaw:
     """y = γ (x - m) / sqrt(v + ε) + β (THEORY 2.6).
 
     The statistic v is that of the normalised group: all features of a position (layer, rms), one channel over batch and
-    positions (batch), a group of channels over positions (group, instance). Perturbation: γ² d / (v + ε) (1 - 2/n)
-    (2.11). Batch norm in inference mode divides by stored statistics and normalises nothing: an affine map, the segment
-    goes on.
+    positions (batch), a group of channels over positions (group, instance). A perturbation is divided by it too (2.11).
+    Batch norm in inference mode divides by stored statistics and normalises nothing: an affine map, the segment goes on.
     """
 
     def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
@@ -59,10 +59,8 @@ class NormalizeLaw:
         gamma, beta = _affine(args)
         divisor = removed.variance + epsilon
         moments = moments_of(x)
-        lost = max(1.0 - 2.0 / removed.group, 0.0) if removed.group > 2 else 0.0
         if kind == "rms":
             centred = Moments(x.mean_square, x.mean, moments.pair_position, moments.pair_sample, moments.perturbation)
-            lost = max(1.0 - 1.0 / removed.group, 0.0)
         else:
             centred = Moments(
                 removed.variance,
@@ -76,7 +74,7 @@ class NormalizeLaw:
             gamma.mean * centred.mean / math.sqrt(divisor),
             gamma.mean_square * centred.pair_position / divisor,
             gamma.mean_square * centred.pair_sample / divisor,
-            gamma.mean_square * lost * centred.perturbation / divisor,
+            gamma.mean_square * _response(x, removed, divisor, centred=kind != "rms") * centred.perturbation / divisor,
         )
         shifted = _shifted(scaled, beta)
         kept = epsilon / divisor
@@ -103,6 +101,23 @@ class NormalizeLaw:
                 assumed=False,
             ),
         )
+
+
+def _response(x: Signal, removed: _Removed, divisor: float, *, centred: bool) -> float:
+    """What a statistic of n elements does to a perturbation beyond dividing by the expected variance.
+
+    The directions of the mean and of x itself are taken out, 1 - 2/n (THEORY 2.11), and the variance of n elements
+    fluctuates, E[1/v] = (1 + (κ-1)/n) / E[v] with κ the kurtosis; both only as far as epsilon lets the divisor move.
+    """
+    n = removed.group
+    if n <= 2.0 or divisor <= 0.0:
+        return 0.0
+    deviations = x.table - x.mean if centred else x.table
+    square = expectation(deviations**2)
+    kurtosis = expectation(deviations**4) / square**2 if square > 0.0 else 1.0
+    share = removed.variance / divisor
+    directions = share + 1.0 if centred else share
+    return (1.0 - directions / n) * (1.0 + share * share * min((kurtosis - 1.0) / n, 1.0))
 
 
 def _affine(args: Sequence[Argument]) -> tuple[Factor, Factor]:
