@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from initcheck import Bounds, Builder, FailureMode, Finding, Need, Optimizer, Severity
+from initcheck import Bounds, Builder, FailureMode, Finding, Need, Optimizer, Severity, is_flat_at_zero
 from initcheck_rules.remedy import initialization_code
-from initcheck_rules.steps import Step, blamed, cause_of, steps_of
+from initcheck_rules.steps import Step, blamed, cause_of, steps_of, worst_of
 from initcheck_rules.variance import SIGNAL_GAIN, capped, segment_name
 from initcheck_rules.wording import count_of, power_of_ten
 
@@ -87,7 +87,7 @@ class VanishingSignal:
             code=self.code,
             name=self.name,
             severity=severity,
-            failure_mode=FailureMode.DEAD if dead else self.failure_mode,
+            failure_mode=_failure_mode(guilty),
             message=message,
             cause=cause_of(guilty, -1.0),
             help=initialization_code(layers),
@@ -118,6 +118,17 @@ def _is_zero(guilty: Sequence[Step]) -> bool:
     """Whether the signal ends at a layer of zeros, which INI402 judges by whether gradients can mend it."""
     layer = guilty[0].layer if guilty else None
     return layer is not None and layer.weight is not None and layer.weight.distribution.is_zero
+
+
+def _failure_mode(guilty: Sequence[Step]) -> FailureMode:
+    """Dead or saturated where the activation of a single layer is to blame for most of the loss, else vanishing."""
+    worst = worst_of(guilty[0], -1.0) if len(guilty) == 1 else None
+    layer = guilty[0].layer if guilty else None
+    activation = layer.activation if layer else None
+    if worst is None or activation is None or worst.node != activation.name:
+        return FailureMode.VANISHING
+    flat = is_flat_at_zero(str(activation.attributes["function"]), activation.attributes.get("arguments"))
+    return FailureMode.DEAD if flat else FailureMode.SATURATION
 
 
 def _relu_network(init: str, bias: str) -> Graph:

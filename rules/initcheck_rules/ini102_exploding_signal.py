@@ -42,8 +42,8 @@ class ExplodingSignal:
         nonlinearity="relu")``; or normalise between the layers.
 
     Limits:
-        Growth on a residual stream is INI201's, which names the branch scale. The bounds are those of the trainer
-        (``--optimizer``), measured on networks of tens of layers.
+        Growth at residual additions is left out: it is INI201's, which has bounds of its own and names the branch
+        scale. The bounds are those of the trainer (``--optimizer``), measured on networks of tens of layers.
 
     References:
         Hanin and Rolnick, How to Start Training (arXiv 1803.01719), theorem on FM1. He et al. (arXiv 1502.01852).
@@ -62,14 +62,17 @@ class ExplodingSignal:
         """One finding per segment that amplifies the signal too far."""
         bounds = self.bounds[analysis.optimizer]
         for segment in analysis.segments:
-            severity = capped(analysis, segment, bounds.judge(segment.signal_gain, segment.uncertainty))
+            gain = segment.signal_gain - max(segment.residual_growth, 0.0)
+            severity = capped(analysis, segment, bounds.judge(gain, segment.uncertainty))
             if severity is not Severity.OFF:
-                yield self._finding(analysis, segment, severity, bounds)
+                yield self._finding(analysis, segment, severity, bounds, gain)
 
-    def _finding(self, analysis: Analysis, segment: Segment, severity: Severity, bounds: Bounds) -> Finding:
+    def _finding(
+        self, analysis: Analysis, segment: Segment, severity: Severity, bounds: Bounds, gain: float
+    ) -> Finding:
         guilty = blamed(steps_of(analysis, segment, with_head=True), 1.0)
         layers = [step.layer for step in guilty if step.layer is not None]
-        reached = bounds.error if segment.signal_gain - segment.uncertainty >= bounds.error else bounds.warning
+        reached = bounds.error if gain - segment.uncertainty >= bounds.error else bounds.warning
         start = guilty[0].path if guilty else segment.first_layer
         return Finding(
             code=self.code,
@@ -77,7 +80,7 @@ class ExplodingSignal:
             severity=severity,
             failure_mode=self.failure_mode,
             message=(
-                f"signal grows to {power_of_ten(segment.signal_gain)} of itself over {count_of(len(guilty), 'layer')} "
+                f"signal grows to {power_of_ten(gain)} of itself over {count_of(len(guilty), 'layer')} "
                 f"(bound {power_of_ten(reached)}), starting at {start}"
             ),
             cause=cause_of(guilty, 1.0),
@@ -85,7 +88,7 @@ class ExplodingSignal:
             layers=tuple(step.path for step in guilty) or (segment.first_layer,),
             location=layers[0].node.location if layers else None,
             evidence={
-                "log10_signal_gain": segment.signal_gain,
+                "log10_signal_gain": gain,
                 "bound": reached,
                 "uncertainty": segment.uncertainty,
                 "layers": len(guilty),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from initcheck import Analysis, Contribution, Layer, Segment
 
-__all__ = ["Step", "blamed", "cause_of", "steps_of"]
+__all__ = ["Step", "blamed", "cause_of", "steps_of", "worst_of"]
 
 EXPLAINED = 0.9
 """Share of a change that the layers to blame account for at least."""
@@ -100,6 +100,11 @@ def blamed(steps: Sequence[Step], sign: float) -> tuple[Step, ...]:
     return tuple(step for step in steps if size(step) >= 0.5 * least)
 
 
+def worst_of(step: Step, sign: float) -> Contribution:
+    """The operation of a step that changes the signal most."""
+    return max(step.contributions, key=lambda entry: sign * entry.amount)
+
+
 def cause_of(guilty: Sequence[Step], sign: float) -> str:
     """One clause per reason why these steps shrink or grow the signal, the commonest first."""
     reasons = Counter(_reason(step, sign) for step in guilty)
@@ -136,7 +141,7 @@ class _Reason:
 
 
 def _reason(step: Step, sign: float) -> _Reason:
-    worst = max(step.contributions, key=lambda entry: sign * entry.amount)
+    worst = worst_of(step, sign)
     layer = step.layer
     if layer is None or layer.weight is None or not layer.fan_in or math.isinf(worst.amount):
         return _operation(worst, sign)
