@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -105,6 +106,8 @@ def check(
     trainer = choice("--optimizer", optimizer, OPTIMIZERS)
     levels, sizes, fixed = severities(severity or ()), shapes(input_shape or ()), dims(dim or ())
 
+    # OpenBLAS would start a thread per core and let it spin, which costs a small model a quarter of its time.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from initcheck.analysis import Optimizer
     from initcheck.pipeline import Settings
     from initcheck.pipeline import check as run
