@@ -207,8 +207,7 @@ class Context:
             shape=shape,
             axes=axes,
             profile=profile,
-            own_index=-1,
-            own_noise=0.0,
+            own_noise=None,
             logits=None,
             mixing=None,
         )
