@@ -56,12 +56,11 @@ class NotUnderstoodError(Exception):
 class Builder:
     """Collects the nodes of the lowered graph.
 
-    A name of the file stands for a ``Known`` tensor or for an activation. An activation may have another name in the
-    graph than in the file, where an inlined branch hands its result on.
+    A name stands for a ``Known`` tensor or for an activation; activations keep their names in the graph.
 
     Attributes:
-        known: Tensors that need no run of the model, by their names in the file.
-        values: Activations by their names in the graph.
+        known: Tensors that need no run of the model.
+        values: Activations.
         nodes: Nodes so far.
         parameters: Uses of parameters so far.
         constants: Constants that nodes read.
@@ -80,12 +79,11 @@ class Builder:
         self.restored: list[str] = []
         self.retrained: list[str] = []
         self.inferred: dict[str, Value] = {}
-        self._alias: dict[str, str] = {}
         self._taken: set[str] = set()
 
     def value_of(self, name: str) -> Value | Known | None:
         """What is known of a name: a tensor, an activation, or None when it is absent or was never defined."""
-        return self.known.get(name) or self.values.get(self._alias.get(name, name))
+        return self.known.get(name) or self.values.get(name)
 
     def shape_of(self, name: str) -> tuple[int, ...] | None:
         """Shape of a value, None when unknown."""
@@ -105,7 +103,7 @@ class Builder:
 
     def is_defined(self, name: str) -> bool:
         """Whether a name stands for something."""
-        return name in self.known or self._alias.get(name, name) in self.values
+        return name in self.known or name in self.values
 
     def activation(self, name: str) -> str:
         """Name in the graph of a value that depends on the input.
@@ -113,7 +111,6 @@ class Builder:
         Raises:
             NotUnderstoodError: If it is absent or a known tensor.
         """
-        name = self._alias.get(name, name)
         if name not in self.values:
             raise NotUnderstoodError
         return name
@@ -214,13 +211,6 @@ class Builder:
         inferred = self.inferred.get(name)
         self.values[name] = value or inferred or Value(None, "")
         return name
-
-    def alias(self, name: str, target: str) -> None:
-        """Let a name of the file stand for what another name stands for."""
-        if target in self.known:
-            self.known[name] = self.known[target]
-        else:
-            self._alias[name] = self.activation(target)
 
     def fresh(self, wanted: str) -> str:
         """A name that no value, node or constant has, ``wanted`` if possible."""
