@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 import pytest
+
 from initcheck import (
     FailureMode,
     Finding,
