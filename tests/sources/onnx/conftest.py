@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper, parser
+
 from initcheck.graph import Graph, Node
 from initcheck.sources.onnx import load
-from onnx import numpy_helper, parser
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Lower = Callable[..., Graph]
 
@@ -73,8 +76,3 @@ def only() -> Callable[[Graph], Node]:
         return graph.nodes[0]
 
     return single
-
-
-def sampled(*shape: int, seed: int = 0, std: float = 1.0) -> np.ndarray:
-    """Independent normal numbers."""
-    return (std * np.random.default_rng(seed).standard_normal(shape)).astype(np.float32)

@@ -2,22 +2,28 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import sampled
+from onnx import helper
+from onnx.reference import ReferenceEvaluator
+from sampled_weights import sampled
+
 from initcheck.graph import Op
 from initcheck.sources.onnx.call import read_call
 from initcheck.sources.onnx.numeric import NUMERIC
-from onnx import helper
-from onnx.reference import ReferenceEvaluator
 
 F = np.linspace(0.2, 2.0, 12, dtype=np.float32).reshape(3, 4)
 I = np.arange(-6, 6, dtype=np.int64).reshape(3, 4)  # noqa: E741
 B = I > 0
 AXES = np.array([1], np.int64)
 
+UNARY = ("Ceil", "Cos", "Exp", "Floor", "Log", "Reciprocal", "Round", "Sigmoid", "Sin", "Sqrt", "Tanh")
+COMPARISONS = ("Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual")
+BINARY = ("Add", "Div", "Max", "Min", "Mul", "Sub", "Sum", *COMPARISONS)
+REDUCTIONS = ("ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum")
+
 FORMS = [
     *((name, [I], {}) for name in ("Abs", "Neg", "Sign")),
-    *((name, [F], {}) for name in ("Ceil", "Cos", "Exp", "Floor", "Log", "Reciprocal", "Round", "Sigmoid", "Sin", "Sqrt", "Tanh")),
-    *((name, [F, F[:1]], {}) for name in ("Add", "Div", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Max", "Min", "Mul", "Sub", "Sum")),
+    *((name, [F], {}) for name in UNARY),
+    *((name, [F, F[:1]], {}) for name in BINARY),
     ("Div", [I, np.array(4)], {}),
     ("Mod", [I, np.array(5)], {}),
     ("Mod", [I, np.array(5)], {"fmod": 1}),
@@ -40,7 +46,7 @@ FORMS = [
     ("GatherElements", [F, np.array([[0, 1], [2, 3], [3, 0]])], {"axis": 1}),
     ("Identity", [F], {}),
     ("Range", [np.array(2), np.array(9), np.array(3)], {}),
-    *((name, [F, AXES], {"keepdims": keep}) for name in ("ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum") for keep in (0, 1)),
+    *((name, [F, AXES], {"keepdims": keep}) for name in REDUCTIONS for keep in (0, 1)),
     ("ReduceSum", [F], {}),
     ("ReduceSum", [F], {"noop_with_empty_axes": 1}),
     ("Reshape", [F, np.array([0, 2, -1])], {}),
@@ -97,7 +103,8 @@ def test_a_shape_that_is_computed_from_the_input_is_known(lower, only):
 
 def test_the_reference_evaluates_what_numpy_does_not(lower, only):
     text = """g (float[2,6] x) => (y) {
-        i = Constant<value = int64[3] {0,2,4}>() d = Constant<value = int64 {6}>() v = Constant<value = float[2] {0,1}>()
+        i = Constant<value = int64[3] {0,2,4}>() d = Constant<value = int64 {6}>()
+        v = Constant<value = float[2] {0,1}>()
         m = OneHot(i, d, v) t = Transpose(m) y = MatMul(x, t)
     }"""
     graph = lower(text)

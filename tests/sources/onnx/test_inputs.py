@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import sampled
+from sampled_weights import sampled
+
 from initcheck.errors import UsageError
 
 RELU = "g (float[{shape}] x) => (y) {{ y = Relu(x) }}"

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from conftest import sampled
+from sampled_weights import sampled
+
 from initcheck.graph import Op
 
 

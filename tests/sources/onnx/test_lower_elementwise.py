@@ -2,21 +2,51 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from initcheck.graph import Op
-from initcheck.signal.functions import FUNCTIONS
 from onnx import parser
 from onnx.reference import ReferenceEvaluator
+
+from initcheck.graph import Op
+from initcheck.signal.functions import FUNCTIONS
 
 GRID = np.linspace(0.1, 3.0, 30)
 SIGNED = np.linspace(-3.05, 3.0, 41)
 
 NODES = [
-    "Abs(x)", "Asinh(x)", "Atan(x)", "Ceil(x)", "Celu<alpha=0.7>(x)", "Cos(x)", "Cosh(x)", "Elu<alpha=0.8>(x)", "Erf(x)",
-    "Exp(x)", "Floor(x)", "Gelu(x)", 'Gelu<approximate="tanh">(x)', "HardSigmoid(x)", "HardSigmoid<alpha=0.3, beta=0.4>(x)",
-    "HardSwish(x)", "LeakyRelu<alpha=0.2>(x)", "LeakyRelu(x)", "Mish(x)", "Neg(x)", "Reciprocal(x)", "Relu(x)", "Selu(x)",
-    "Shrink<bias=0.5, lambd=0.5>(x)", "Shrink<bias=0.0, lambd=1.0>(x)", "Sigmoid(x)", "Sign(x)", "Sin(x)", "Sinh(x)",
-    "Softplus(x)", "Softsign(x)", "Tan(x)", "Tanh(x)", "ThresholdedRelu<alpha=0.6>(x)",
-]  # fmt: skip
+    "Abs(x)",
+    "Asinh(x)",
+    "Atan(x)",
+    "Ceil(x)",
+    "Celu<alpha=0.7>(x)",
+    "Cos(x)",
+    "Cosh(x)",
+    "Elu<alpha=0.8>(x)",
+    "Erf(x)",
+    "Exp(x)",
+    "Floor(x)",
+    "Gelu(x)",
+    'Gelu<approximate="tanh">(x)',
+    "HardSigmoid(x)",
+    "HardSigmoid<alpha=0.3, beta=0.4>(x)",
+    "HardSwish(x)",
+    "LeakyRelu<alpha=0.2>(x)",
+    "LeakyRelu(x)",
+    "Mish(x)",
+    "Neg(x)",
+    "Reciprocal(x)",
+    "Relu(x)",
+    "Selu(x)",
+    "Shrink<bias=0.5, lambd=0.5>(x)",
+    "Shrink<bias=0.0, lambd=1.0>(x)",
+    "Sigmoid(x)",
+    "Sign(x)",
+    "Sin(x)",
+    "Sinh(x)",
+    "Softplus(x)",
+    "Softsign(x)",
+    "Tan(x)",
+    "Tanh(x)",
+    "ThresholdedRelu<alpha=0.6>(x)",
+]
 POSITIVE = ["Log(x)", "Sqrt(x)"]
 
 

@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import sampled
-from initcheck.graph import Op
 from onnx import parser
 from onnx.reference import ReferenceEvaluator
+from sampled_weights import sampled
+
+from initcheck.graph import Op
 
 GEMM = "g (float[4,6] x) => (float[4,3] y) { y = Gemm<alpha=2.0, beta=0.5, transB=1>(x, fc__weight, fc__bias) }"
 

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import sampled
+from sampled_weights import sampled
+
 from initcheck.graph import Op
 
 
@@ -25,7 +26,11 @@ STATISTICS = {"s": np.ones(8), "b": np.zeros(8), "m": np.zeros(8), "v": np.ones(
 def test_batch_normalization_says_whether_it_trains(lower, only, mode):
     text = f"g (float[4,8,3,3] x) => (y) {{ y = BatchNormalization<training_mode={mode}>(x, s, b, m, v) }}"
     node = only(lower(text, STATISTICS))
-    assert (node.attributes["kind"], node.attributes["training"], node.attributes["folded"]) == ("batch", bool(mode), False)
+    assert (node.attributes["kind"], node.attributes["training"], node.attributes["folded"]) == (
+        "batch",
+        bool(mode),
+        False,
+    )
     assert node.inputs == ("x", "s", "b", "m", "v")
 
 
@@ -84,7 +89,7 @@ def test_attention(lower, only):
 
 
 def test_lstm(lower, only):
-    text = "g (float[7,2,5] x) => (y) { y, h = LSTM<hidden_size=8, direction=\"bidirectional\">(x, W, R, B) }"
+    text = 'g (float[7,2,5] x) => (y) { y, h = LSTM<hidden_size=8, direction="bidirectional">(x, W, R, B) }'
     graph = lower(text, {"W": sampled(2, 32, 5), "R": sampled(2, 32, 8), "B": sampled(2, 64)})
     node = only(graph)
     expected = {"cell": "lstm", "hidden": 8, "directions": 2, "activation": "tanh", "fan_in": 5, "fan_out": 32}

@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from conftest import sampled
+from sampled_weights import sampled
+
 from initcheck.graph import Op
 
 
 def test_slice(lower, only):
     text = """g (float[2,5,8] x) => (y) {
-        s = Constant<value = int64[1] {-3}>() e = Constant<value = int64[1] {100}>() a = Constant<value = int64[1] {-1}>()
+        s = Constant<value = int64[1] {-3}>() e = Constant<value = int64[1] {100}>()
+        a = Constant<value = int64[1] {-1}>()
         y = Slice(x, s, e, a)
     }"""
     graph = lower(text)
@@ -23,7 +25,9 @@ def test_a_slice_that_keeps_everything_is_an_identity(lower, only):
     assert only(lower(text)).op is Op.IDENTITY
 
 
-@pytest.mark.parametrize(("indices", "dropped", "shape"), [("int64 {1}", (1,), (2, 8)), ("int64[2] {1,3}", (), (2, 2, 8))])
+@pytest.mark.parametrize(
+    ("indices", "dropped", "shape"), [("int64 {1}", (1,), (2, 8)), ("int64[2] {1,3}", (), (2, 2, 8))]
+)
 def test_gather_with_constant_indices_is_a_slice(lower, only, indices, dropped, shape):
     graph = lower(f"g (float[2,5,8] x) => (y) {{ i = Constant<value = {indices}>() y = Gather<axis=1>(x, i) }}")
     assert only(graph).attributes == {"axes": (1,), "dropped": dropped, "starts": (1,)}
@@ -57,7 +61,9 @@ def test_reflection_has_no_padding_value(lower, only):
 
 
 def test_resize(lower, only):
-    text = 'g (float[1,2,4,4] x) => (y) { s = Constant<value = float[4] {1,1,2,2}>() y = Resize<mode="linear">(x, , s) }'
+    text = (
+        'g (float[1,2,4,4] x) => (y) { s = Constant<value = float[4] {1,1,2,2}>() y = Resize<mode="linear">(x, , s) }'
+    )
     graph = lower(text)
     assert only(graph).attributes == {"mode": "linear"}
     assert graph.values["y"].shape == (1, 2, 8, 8)
@@ -82,7 +88,10 @@ def test_pooling(lower, only):
     assert (node.op, node.kind) == (Op.POOL_AVERAGE, "avg_pool2d")
     assert node.attributes["padding"] == ((1, 1), (1, 1))
     assert node.attributes["count_include_pad"] is True
-    assert only(lower("g (float[1,2,8,8] x) => (y) { y = MaxPool<kernel_shape=[2,2], strides=[2,2]>(x) }")).op is Op.POOL_MAX
+    assert (
+        only(lower("g (float[1,2,8,8] x) => (y) { y = MaxPool<kernel_shape=[2,2], strides=[2,2]>(x) }")).op
+        is Op.POOL_MAX
+    )
 
 
 def test_global_pooling_reduces_the_spatial_axes(lower, only):
@@ -92,7 +101,9 @@ def test_global_pooling_reduces_the_spatial_axes(lower, only):
 
 def test_a_mask_is_a_constant_and_a_learned_addend_a_parameter(lower):
     mask = np.triu(np.full((5, 5), -1e9, np.float32), 1)
-    graph = lower("g (float[2,5,5] x) => (y) { m = Add(x, mask) y = Add(m, bias) }", {"mask": mask, "bias": sampled(5, 5)})
+    graph = lower(
+        "g (float[2,5,5] x) => (y) { m = Add(x, mask) y = Add(m, bias) }", {"mask": mask, "bias": sampled(5, 5)}
+    )
     assert list(graph.constants) == ["mask"]
     assert list(graph.parameters) == ["bias"]
 
@@ -106,7 +117,12 @@ def test_a_factor_per_channel_is_a_parameter_and_a_table_of_factors_a_constant(l
 
 @pytest.mark.parametrize(
     ("name", "producer", "learned"),
-    [("gate", "pytorch", True), ("val_3", "pytorch", False), ("blocks__0__gate", "keras", True), ("eps", "keras", False)],
+    [
+        ("gate", "pytorch", True),
+        ("val_3", "pytorch", False),
+        ("blocks__0__gate", "keras", True),
+        ("eps", "keras", False),
+    ],
 )
 def test_one_number_is_learned_where_its_name_says_so(lower, name, producer, learned):
     key = name.replace("__", ".")

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import pytest
-from conftest import sampled
+from sampled_weights import sampled
+
 from initcheck.errors import ModelLoadError
 from initcheck.graph import Op
 
@@ -51,7 +52,9 @@ def test_an_opset_newer_than_known_is_a_note(lower):
     def raise_version(model):
         model.opset_import[0].version = 999
 
-    graph = lower("g (float[2,6] x) => (y) { p = MatMul(x, w) y = Relu(p) }", {"w": sampled(6, 3)}, change=raise_version)
+    graph = lower(
+        "g (float[2,6] x) => (y) { p = MatMul(x, w) y = Relu(p) }", {"w": sampled(6, 3)}, change=raise_version
+    )
     assert [node.op for node in graph.nodes] == [Op.LINEAR, Op.ELEMENTWISE]
     assert graph.values["y"].shape == (2, 3)
     assert "opset 999 is newer" in graph.notes[0]
@@ -85,7 +88,8 @@ def test_lowering_takes_time_proportional_to_the_number_of_nodes(lower):
 
 
 @pytest.mark.parametrize(
-    ("names", "expected"), [(("hidden", "logits"), "logits"), (("a", "last_hidden_state"), "last_hidden_state"), (("a", "b"), "a")]
+    ("names", "expected"),
+    [(("hidden", "logits"), "logits"), (("a", "last_hidden_state"), "last_hidden_state"), (("a", "b"), "a")],
 )
 def test_main_output(lower, names, expected):
     first, second = names

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from onnx import helper
+
 from initcheck.sources.onnx.call import Call, read_call
 from initcheck.sources.onnx.locations import locate
 from initcheck.sources.onnx.paths import is_anonymous, layer_path, module_of_parameter
-from onnx import helper
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def call(name: str = "", op: str = "Gemm", **metadata: str) -> Call:
@@ -54,13 +58,18 @@ SCOPES = "['', 'enc', 'enc.layers.1', 'enc.layers.1.attn', 'linear_1']"
 
 def test_scopes_of_the_dynamo_exporter():
     assert layer_path(call("node_linear_1", name_scopes=SCOPES)) == "enc.layers.1.attn"
-    assert layer_path(call("node_linear_1", name_scopes=SCOPES), "enc.layers.1.attn.out.weight") == "enc.layers.1.attn.out"
+    assert (
+        layer_path(call("node_linear_1", name_scopes=SCOPES), "enc.layers.1.attn.out.weight") == "enc.layers.1.attn.out"
+    )
     assert layer_path(call("node_relu", op="Relu", name_scopes="['', 'relu']")) == "relu"
 
 
 def test_the_traced_arguments_name_the_submodule_of_a_functional_call():
-    node = "%linear_1 = call_function[target=torch.ops.aten.linear.default](args = (%x, %p_enc_layers_1_attn_out_proj_weight))"
-    assert layer_path(call(name_scopes=SCOPES, fx_node=node), "enc.layers.0.attn.out_proj.weight") == "enc.layers.1.attn.out_proj"
+    node = "%linear_1 = call_function[target=aten.linear](args = (%x, %p_enc_layers_1_attn_out_proj_weight))"
+    assert (
+        layer_path(call(name_scopes=SCOPES, fx_node=node), "enc.layers.0.attn.out_proj.weight")
+        == "enc.layers.1.attn.out_proj"
+    )
     own = "%linear_1 = call_function[target=torch.ops.aten.linear.default](args = (%x, %p_enc_layers_1_attn_weight))"
     assert layer_path(call(name_scopes=SCOPES, fx_node=own)) == "enc.layers.1.attn"
 
@@ -98,7 +107,9 @@ def test_names_that_people_gave(name):
     assert not is_anonymous(name)
 
 
-def test_the_innermost_line_below_the_current_directory_is_the_location(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_innermost_line_below_the_current_directory_is_the_location(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "nets").mkdir()
     for name in ("main.py", "nets/block.py"):
