@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from initcheck.graph import Op
 from initcheck.signal.laws.attention import AttentionLaw, MatmulLaw, SoftmaxLaw
-from initcheck.signal.laws.combine import ExtremeLaw, ProductLaw, QuotientLaw, SumLaw, WhereLaw
+from initcheck.signal.laws.choice import ExtremeLaw, WhereLaw
+from initcheck.signal.laws.combine import ProductLaw, QuotientLaw, SumLaw
 from initcheck.signal.laws.convolution import ConvolutionLaw, TransposedConvolutionLaw
 from initcheck.signal.laws.elementwise import DropoutLaw, ElementwiseLaw
 from initcheck.signal.laws.linear import EmbeddingLaw, LinearLaw

@@ -43,7 +43,7 @@ class NormalizeLaw:
 
     The statistic v is that of the normalised group: all features of a position (layer, rms), one channel over batch and
     positions (batch), a group of channels over positions (group, instance). A perturbation is divided by it too (2.11).
-    Batch norm in inference mode divides by stored statistics and normalises nothing: an affine map, the segment goes on.
+    Batch norm in inference mode divides by stored statistics and normalises nothing: an affine map, no new segment.
     """
 
     def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
