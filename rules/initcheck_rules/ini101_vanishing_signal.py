@@ -46,8 +46,9 @@ class VanishingSignal:
 
     Limits:
         The bounds assume momentum SGD with the best of several rates, or Adam (``--optimizer adam``); they say when
-        training does not start within a few hundred steps, not that it never would. The layers of a plain network
-        inside one long skip are not on the main path and are not judged.
+        training does not start within a few hundred steps, not that it never would. A single weight that is far too
+        small is left out of the sum: its own gradient does not contain it, and it recovers. The layers of a plain
+        network inside one long skip are not on the main path and are not judged.
 
     References:
         Hanin and Rolnick, How to Start Training (arXiv 1803.01719), theorem on FM1. He et al., Delving Deep into
@@ -67,14 +68,14 @@ class VanishingSignal:
         """One finding per segment that shrinks the signal too far."""
         bounds = self.bounds[analysis.optimizer]
         for segment in analysis.segments:
-            severity = capped(analysis, segment, bounds.judge(-segment.signal_gain, segment.uncertainty))
+            severity = capped(analysis, segment, bounds.judge(_loss(segment), segment.uncertainty))
             guilty = blamed(steps_of(analysis, segment, with_head=False), -1.0)
             if severity is not Severity.OFF and not _is_zero(guilty):
                 yield self._finding(segment, severity, bounds, guilty)
 
     def _finding(self, segment: Segment, severity: Severity, bounds: Bounds, guilty: Sequence[Step]) -> Finding:
         dead = math.isinf(segment.signal_gain)
-        reached = bounds.error if -segment.signal_gain - segment.uncertainty >= bounds.error else bounds.warning
+        reached = bounds.error if _loss(segment) - segment.uncertainty >= bounds.error else bounds.warning
         start = guilty[0].path if guilty else segment.first_layer
         if dead:
             message = f"signal shrinks to exactly zero at {start}: the output does not depend on the input"
@@ -112,6 +113,17 @@ class VanishingSignal:
     def good() -> Graph:
         """The same network with the variance that ReLU needs."""
         return _relu_network("kaiming_normal", "zeros")
+
+
+def _loss(segment: Segment) -> float:
+    """Decades lost, without what the smallest weight alone takes away in a segment that no normalisation ends.
+
+    The gradient of a weight is the product of all the others: one layer a thousand times too small gets a gradient as
+    large as in a healthy network and grows at once; twenty layers each a little too small starve one another.
+    """
+    if math.isinf(segment.signal_gain) or segment.closed:
+        return -segment.signal_gain
+    return segment.largest_attenuation - segment.signal_gain
 
 
 def _is_zero(guilty: Sequence[Step]) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from initcheck import Bounds, Builder, FailureMode, Finding, Need, Optimizer, Severity
 from initcheck_rules.remedy import initialization_code
 from initcheck_rules.steps import blamed, cause_of, steps_of
-from initcheck_rules.variance import SIGNAL_GAIN, capped, segment_name
+from initcheck_rules.variance import CHAOS, SIGNAL_GAIN, capped, segment_name
 from initcheck_rules.wording import count_of, power_of_ten
 
 if TYPE_CHECKING:
@@ -25,8 +26,9 @@ class ExplodingSignal:
 
     What it checks:
         The mean-square gain of a small perturbation of the input, accumulated from one normalisation to the next
-        along the main path, the head included, in expectation over the weights. It warns from 10^4 and is an error
-        from 10^6 (Adam: 10^6 and 10^12).
+        along the main path, the head included, in expectation over the weights. Where the length grows with it, it
+        warns from 10^4 and is an error from 10^6 (Adam: 10^6 and 10^12); where the length does not (saturating
+        activations, or a normalisation at the end), from 10^6 and 10^8 (Adam: 10^8 and 10^12).
 
     Why it fails:
         Each layer multiplies the perturbation by fan_in · E[w²] · E[f'²]. Above one, the product grows exponentially
@@ -57,15 +59,20 @@ class ExplodingSignal:
     subsumes: ClassVar[frozenset[str]] = frozenset()
 
     bounds: Mapping[Optimizer, Bounds] = field(default_factory=lambda: SIGNAL_GAIN)
+    chaos: Mapping[Optimizer, Bounds] = field(default_factory=lambda: CHAOS)
 
     def check(self, analysis: Analysis) -> Iterator[Finding]:
         """One finding per segment that amplifies the signal too far."""
         bounds = self.bounds[analysis.optimizer]
         for segment in analysis.segments:
             gain = segment.signal_gain - max(segment.residual_growth, 0.0)
-            severity = capped(analysis, segment, bounds.judge(gain, segment.uncertainty))
+            length = -math.inf if segment.closed else segment.length_gain - max(segment.residual_growth, 0.0)
+            candidates = ((bounds, min(gain, length)), (self.chaos[analysis.optimizer], gain))
+            judged = [(limits.judge(value, segment.uncertainty), limits) for limits, value in candidates]
+            worst, limits = max(judged, key=lambda item: item[0].rank)
+            severity = capped(analysis, segment, worst)
             if severity is not Severity.OFF:
-                yield self._finding(analysis, segment, severity, bounds, gain)
+                yield self._finding(analysis, segment, severity, limits, gain)
 
     def _finding(
         self, analysis: Analysis, segment: Segment, severity: Severity, bounds: Bounds, gain: float
