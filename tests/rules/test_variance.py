@@ -29,15 +29,28 @@ def test_adam_has_wider_bounds() -> None:
     assert [f.severity for f in findings("INI101", graph, Optimizer.ADAM)] == [Severity.WARNING]
 
 
+def test_a_single_small_weight_recovers_but_two_starve_each_other() -> None:
+    tiny = "normal(0, 0.0001)"
+    assert findings("INI101", mlp([64] * 12, special={5: tiny})) == ()
+    (finding,) = findings("INI101", mlp([64] * 12, special={5: tiny, 8: tiny}))
+    assert finding.layers == ("fc5", "fc8")
+    assert "over 2 layers (" in finding.message
+    assert "starting at fc5" in finding.message
+    assert finding.cause.startswith("2 of 2 layers: normal(0, 0.0001) gives 6.4e-07/fan_in")
+
+
 def test_a_single_culprit_is_named_alone() -> None:
-    graph = mlp([64] * 12, special={5: "normal(0, 0.0001)"})
-    (finding,) = findings("INI101", graph)
+    (finding,) = findings("INI102", mlp([64] * 12, special={5: "normal(0, 1000)"}))
     assert finding.layers == ("fc5",)
     assert "over 1 layer (" in finding.message
     assert "starting at fc5" in finding.message
-    assert finding.cause.startswith("fc5: normal(0, 0.0001) gives 6.4e-07/fan_in")
-    (finding,) = findings("INI102", mlp([64] * 12, special={5: "normal(0, 1000)"}))
-    assert finding.layers == ("fc5",)
+
+
+def test_growth_without_length_has_the_bounds_of_chaos() -> None:
+    # Gain 3 on tanh: perturbations grow, the length cannot.
+    shallow, deep = (findings("INI102", mlp([64] * depth, "xavier_normal(gain=3)", act="tanh")) for depth in (12, 60))
+    assert shallow == ()
+    assert [f.severity for f in deep] == [Severity.ERROR]
 
 
 def test_two_schemes_are_two_clauses() -> None:
@@ -80,10 +93,11 @@ def test_normalization_ends_the_product(norm: str, init: str) -> None:
 def test_sampling_error_counts_in_favour() -> None:
     rng = np.random.default_rng(0)
     scale = math.sqrt(2.0 / 64.0) * 10.0 ** (-4.0 / 6.0 / 2.0)
-    layers = {k: scale * rng.normal(size=(64, 64)) for k in range(6)}
-    (exact,) = findings("INI101", mlp([64] * 6, f"normal(0, {scale * 0.9999})"))
+    # Seven layers, one of which is left out of the sum.
+    layers = {k: scale * rng.normal(size=(64, 64)) for k in range(7)}
+    (exact,) = findings("INI101", mlp([64] * 7, f"normal(0, {scale * 0.9999})"))
     assert exact.severity is Severity.WARNING
-    assert findings("INI101", mlp([64] * 6, special={k: 1.001 * w for k, w in layers.items()})) == ()
+    assert findings("INI101", mlp([64] * 7, special={k: 1.001 * w for k, w in layers.items()})) == ()
 
 
 def test_stored_statistics_cap_at_a_note() -> None:
