@@ -91,7 +91,8 @@ def test_an_instance_norm_with_a_scale_between_reshapes_is_no_group_norm(lower):
 
 ACTIVATIONS = {
     "gelu": "r = Constant<value_float = 1.41421354>() "
-    "h = Constant<value_float = 0.5>() o = Constant<value_float = 1.0>() d = Div(x, r) e = Erf(d) p = Add(e, o) m = Mul(x, p) y = Mul(m, h)",
+    "h = Constant<value_float = 0.5>() o = Constant<value_float = 1.0>() "
+    "d = Div(x, r) e = Erf(d) p = Add(e, o) m = Mul(x, p) y = Mul(m, h)",
     "gelu_tanh": "k = Constant<value_float = 0.044715>() c = Constant<value_float = 0.79788458>() "
     "t = Constant<value_float = 3.0>() h = Constant<value_float = 0.5>() o = Constant<value_float = 1.0>() "
     "q = Pow(x, t) a = Mul(k, q) b = Add(x, a) "

@@ -24,6 +24,9 @@ __all__ = ["CONSTANT_LIMIT", "MASKED", "Builder", "Layer", "NotUnderstoodError"]
 CONSTANT_LIMIT = 4 << 20
 """Bytes of a constant that the graph keeps."""
 
+FILLED_LIMIT = 1 << 28
+"""Elements of a weight that is one number throughout; its statistics are counted like any other's."""
+
 MASKED = -1e4
 """An addend with entries at or below this is a mask: exp of it is zero in every float type."""
 
@@ -193,7 +196,7 @@ class Builder:
             name = f"{layer_path(call)}.{leaf}"
         if known.origin is None:
             # What a weighted operation contracts is a weight, even if the file computes it.
-            if not (known.is_small or known.is_filled) or not known.is_float:
+            if not (known.is_small or (known.is_filled and known.size <= FILLED_LIMIT)) or not known.is_float:
                 raise NotUnderstoodError
             known = known_array(known.array(), f"{call.outputs[0]}:{leaf}")
         stored = None if out_axis is None else known.stored_axis(out_axis)

@@ -22,6 +22,8 @@ def _gemm(call: Call, build: Builder) -> None:
     """Y = alpha A' B' + beta C, the primes transpositions."""
     transposed = [bool(call.integer(name, 0)) for name in ("transA", "transB")]
     sides = [build.known.get(call.input(position)) for position in range(2)]
+    if any(side is not None and len(side.shape) != 2 for side in sides):
+        raise NotUnderstoodError
     scale, bias_scale = call.number("alpha", 1.0), call.number("beta", 1.0)
     addend = "" if bias_scale == 0.0 or build.is_zero(call.input(2)) else call.input(2)
     bias = addend if sides[1] is not None and sides[0] is None and _is_bias(build, addend) else ""
