@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from initcheck import critical_gain, is_flat_at_zero
+from initcheck import critical_gain, is_flat_at_zero, is_zero_below_zero
 
 
 @pytest.mark.parametrize(
@@ -54,3 +54,9 @@ def test_what_lets_nothing_through_has_no_gain() -> None:
 )
 def test_slope_at_zero(function: str, flat: bool) -> None:
     assert is_flat_at_zero(function) is flat
+
+
+def test_what_is_off_below_zero() -> None:
+    assert is_zero_below_zero("relu")
+    assert is_zero_below_zero("clip", {"minimum": 0.0, "maximum": 6.0})
+    assert not any(is_zero_below_zero(function) for function in ("leaky_relu", "gelu", "softplus", "no such function"))

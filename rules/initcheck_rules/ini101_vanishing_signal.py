@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, ClassVar
 from initcheck import Bounds, Builder, FailureMode, Finding, Need, Optimizer, Severity, is_flat_at_zero
 from initcheck_rules.remedy import initialization_code
 from initcheck_rules.steps import Step, blamed, cause_of, steps_of, worst_of
+from initcheck_rules.switched_off import is_switched_off
 from initcheck_rules.variance import SIGNAL_GAIN, capped, segment_name
 from initcheck_rules.wording import count_of, power_of_ten
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from initcheck import Analysis, Graph, Segment
+    from initcheck import Analysis, Graph, Layer, Segment
 
 __all__ = ["VanishingSignal"]
 
@@ -67,11 +68,33 @@ class VanishingSignal:
     def check(self, analysis: Analysis) -> Iterator[Finding]:
         """One finding per segment that shrinks the signal too far."""
         bounds = self.bounds[analysis.optimizer]
+        off = next((layer for layer in analysis.layers if is_switched_off(analysis, layer)), None)
+        if off is not None:
+            yield self._switched_off(analysis, off)
+            return
         for segment in analysis.segments:
             severity = capped(analysis, segment, bounds.judge(_loss(segment), segment.uncertainty))
             guilty = blamed(steps_of(analysis, segment, with_head=False), -1.0)
             if severity is not Severity.OFF and not _is_zero(guilty):
                 yield self._finding(segment, severity, bounds, guilty)
+
+    def _switched_off(self, analysis: Analysis, layer: Layer) -> Finding:
+        signal = analysis.signal_out_of(layer.node)
+        function = layer.activation.attributes["function"] if layer.activation else ""
+        return Finding(
+            code=self.code,
+            name=self.name,
+            severity=Severity.ERROR,
+            failure_mode=FailureMode.DEAD,
+            message=f"signal shrinks to exactly zero at {layer.path}: the output does not depend on the input",
+            cause=f"{layer.path}: no input is negative, no weight or bias is positive, so {function} never switches on",
+            help=initialization_code([layer]),
+            layers=(layer.path,),
+            location=layer.node.location,
+            evidence={"log10_signal_gain": None, "bound": -self.bounds[analysis.optimizer].error},
+            segment=f"segment {signal.segment}" if signal is not None else "",
+            assumed=signal.assumed if signal is not None else False,
+        )
 
     def _finding(self, segment: Segment, severity: Severity, bounds: Bounds, guilty: Sequence[Step]) -> Finding:
         dead = math.isinf(segment.signal_gain)

@@ -128,3 +128,22 @@ def test_a_zero_head_does_not_shrink_and_a_large_one_explodes() -> None:
     assert reported(mlp([64] * 4, special={4: "zeros"})) == []
     assert reported(mlp([64] * 4, special={4: "normal(0, 1e-6)"})) == []
     assert reported(mlp([64] * 4, special={4: "normal(0, 1000)"})) == ["error INI102"]
+
+
+@pytest.mark.parametrize(("place", "act", "dead"), [(2, "relu", True), (0, "relu", False), (2, "tanh", False)])
+def test_negative_weights_on_a_positive_input_switch_relu_off(place: int, act: str, dead: bool) -> None:
+    negative = -np.abs(np.random.default_rng(0).normal(0.0, 0.18, (64, 64)))
+    found = findings("INI101", mlp([64] * 4, act=act, special={place: negative}))
+    assert [finding.failure_mode for finding in found] == ([FailureMode.DEAD] if dead else [])
+    for finding in found:
+        assert "to exactly zero at fc2" in finding.message
+        assert "relu never switches on" in finding.cause
+    assert findings("INI101", mlp([64] * 4, act=act, special={place: np.abs(negative)})) == ()
+
+
+def test_a_layer_that_is_off_beside_a_skip_cuts_nothing() -> None:
+    b = Builder()
+    x = b.activation(b.linear(b.x, 64))
+    negative = -np.abs(np.random.default_rng(0).normal(0.0, 0.18, (64, 64)))
+    x = b.add(x, b.activation(b.linear(x, 64, negative)))
+    assert findings("INI101", b.graph(b.linear(x, 10))) == ()
