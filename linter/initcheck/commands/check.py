@@ -160,11 +160,13 @@ def _log_errors(report: Report, *, verbose: bool) -> None:
 
 def _log_notes(report: Report, *, verbose: bool) -> None:
     """Closing summary; before it, with -v, what was assumed and which rules could not run."""
+    from initcheck.reports.skipped import skipped_sentences
+
     for model in report.models if verbose else ():
         for sentence in model.assumptions:
             log(one_line(f"note: {model.target}: {sentence}"))
-        for code, reason in model.skipped_rules.items():
-            log(one_line(f"note: {model.target}: {code} did not run: {reason}"))
+        for sentence in skipped_sentences(model):
+            log(one_line(f"note: {model.target}: {sentence}"))
     timing = f" ({time.process_time():.2f} s CPU)" if verbose else ""
     log(f"{_summary(report)}{timing}")
 
