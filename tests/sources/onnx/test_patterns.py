@@ -141,6 +141,25 @@ def test_attention_with_a_mask_is_left_to_the_laws(lower):
     assert np.isneginf(graph.constants["mask"].array[0, 1])
 
 
+DROPOUT = {
+    "less": "r = RandomUniformLike(x) b = Less(r, k) c = Cast<to=1>(b) g = Div(c, k) y = Mul(x, g)",
+    "floor": "r = RandomUniform<shape=[2,1]>() a = Add(r, k) f = Floor(a) d = Div(x, k) y = Mul(d, f)",
+}
+
+
+@pytest.mark.parametrize("form", DROPOUT)
+def test_dropout_in_random_numbers(lower, form):
+    graph = lower(f"f (float[2,8] w) => (y) {{ k = Constant<value_float = 0.8>() x = Relu(w) {DROPOUT[form]} }}")
+    assert [node.op for node in graph.nodes] == [Op.ELEMENTWISE, Op.DROPOUT]
+    assert graph.nodes[1].attributes == {"rate": pytest.approx(0.2), "training": True}
+    assert graph.nodes[1].inputs == ("x",)
+
+
+def test_a_random_gate_of_another_scale_is_no_dropout(lower):
+    text = "k = Constant<value_float = 0.8>() r = RandomUniformLike(x) b = Less(r, k) c = Cast<to=1>(b) y = Mul(x, c)"
+    assert all(node.op is not Op.DROPOUT for node in lower(f"f (float[2,8] x) => (y) {{ {text} }}").nodes)
+
+
 def test_a_chain_of_layers_keeps_one_node_per_layer(lower):
     lines = [
         f"p{k} = MatMul(a{k}, w{k}) s{k} = Add(p{k}, b{k}) g{k} = Sigmoid(s{k}) a{k + 1} = Mul(s{k}, g{k})"
