@@ -118,6 +118,13 @@ def test_formats_to_files(run: Callable[..., Run], tmp_path: Path) -> None:
     assert run(BAD, "-f", f"json={tmp_path / 'r.json'}").stdout == ""
 
 
+def test_a_file_that_cannot_be_written_does_not_lose_the_findings(run: Callable[..., Run]) -> None:
+    result = run(BAD, "-f", "json=/no/such/folder/out.json", "-f", "concise")
+    assert result.code == 2
+    assert "INI101" in result.stdout
+    assert "cannot write" in result.stderr
+
+
 def test_verbose_adds_cause_help_and_timing(run: Callable[..., Run]) -> None:
     result = run(BAD, "-v")
     assert "    cause: " in result.stdout

@@ -125,7 +125,7 @@ def check(
     )
     with ProgressBar(visible=not (no_progress or quiet)) as bar:
         report = run(targets, settings, watcher=bar)
-    for output in where:
+    for output in sorted(where, key=lambda output: output.file is not None):
         _write(report, output, color, verbose=verbose)
     _log_errors(report, verbose=verbose)
     if not quiet:
