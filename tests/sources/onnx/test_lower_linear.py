@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx import parser
+from onnx import TensorProto, helper, numpy_helper, parser
 from onnx.reference import ReferenceEvaluator
 from sampled_weights import sampled
 
@@ -205,3 +205,26 @@ def test_fan_in_is_what_an_output_sums(lower, node, x, w):
     ones = {"x": np.ones(x, np.float32), "w": np.ones(w, np.float32)}
     (measured,) = ReferenceEvaluator(model).run(None, ones)
     assert lowered.attributes["fan_in"] == pytest.approx(np.median(measured))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "double"])
+def test_weights_of_other_element_types(lower, only, dtype):
+    weight = sampled(48, 64)
+
+    def convert(model):
+        tensor = numpy_helper.from_array(weight.astype(np.float64 if dtype == "double" else np.float16), "w")
+        if dtype == "bfloat16":
+            bits = (weight.view(np.uint32) >> 16).astype(np.uint16)
+            tensor = helper.make_tensor("w", TensorProto.BFLOAT16, weight.shape, bits.tobytes(), raw=True)
+        model.graph.initializer.append(tensor)
+
+    text = f"g ({dtype}[2,48] x) => ({dtype}[2,64] y) {{ y = MatMul(x, w) }}"
+    graph = lower(text, change=convert)
+    parameter = graph.weight(only(graph))
+    assert parameter is not None
+    assert parameter.dtype == {"double": "float64"}.get(dtype, dtype)
+    assert graph.values["y"].is_float
+    assert parameter.distribution.variance == pytest.approx(np.var(weight), rel=1e-2)
+    assert parameter.values is not None
+    assert parameter.values.dtype == np.float64
+    assert parameter.values == pytest.approx(weight, rel=1e-2, abs=1e-6)
