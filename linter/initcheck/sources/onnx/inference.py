@@ -79,7 +79,7 @@ def _type(entry: Value | Known) -> TypeProto:
 
 
 def _data(entry: Value | Known | None) -> TensorProto | None:
-    if not isinstance(entry, Known) or entry.size > DATA_LIMIT or entry.dtype not in CODES:
+    if not isinstance(entry, Known) or entry.origin is not None or entry.size > DATA_LIMIT or entry.dtype not in CODES:
         return None
     return numpy_helper.from_array(entry.array())
 
