@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sampling import QUANTITIES, assert_agreement
+
 from initcheck.builder import Builder
 from initcheck.graph import Op
 from initcheck.signal.functions import FUNCTIONS
-from sampling import QUANTITIES, assert_agreement
 
 UNBOUNDED = {"log", "tan", "reciprocal", "sqrt"}
 """Functions of which a moment of the value or the derivative does not exist after a Gaussian."""
@@ -29,7 +30,7 @@ def test_after_a_gaussian(function: str, bias: str) -> None:
     quantities = [quantity for quantity in QUANTITIES if quantity not in left_out]
     # A jump of the value is placed to half a quadrature cell only.
     tolerance = {"decades": 0.08, "correlation": 0.12} if jumps else {"correlation": 0.03}
-    assert_agreement(b.graph(y), quantities=quantities, repeats=40, **tolerance)
+    assert_agreement(b.graph(y), quantities=quantities, repeats=20, **tolerance)
 
 
 @pytest.mark.parametrize("function", ["relu", "gelu", "tanh", "abs", "softplus"])

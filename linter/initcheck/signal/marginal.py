@@ -98,11 +98,10 @@ def extreme_marginal(x: Signal, y: Signal, sign: float = 1.0) -> Marginal:
 
 def mixture_marginal(parts: Sequence[Signal], shares: Sequence[float]) -> Marginal:
     """Distribution of a value that is drawn from each part with the given probability."""
-    atoms = [_atoms(part) for part in parts]
-    weights = np.concatenate([share * COARSE_WEIGHTS for share in shares])
+    weights = np.concatenate([share * WEIGHTS for share in shares])
     return quantile_marginal(
-        np.concatenate([values for values, _ in atoms]),
-        np.concatenate([responses for _, responses in atoms]),
+        np.concatenate([part.table for part in parts]),
+        np.concatenate([part.source.perturbation * part.slope * part.slope for part in parts]),
         weights / weights.sum(),
     )
 

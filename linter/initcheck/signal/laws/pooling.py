@@ -296,9 +296,7 @@ class ResizeLaw:
             return (None,)
         if node.attributes.get("mode") == "nearest" or shape == x.shape:
             return (replace(x, shape=shape, profile=None),)
-        stretched = sum(1 for a, b in zip(x.shape, shape, strict=True) if b > a)
-        # Mean over phases of w² + (1-w)² is 2/3 for each stretched axis.
-        alone = (2.0 / 3.0) ** stretched
+        alone = math.prod(_alone(a, b) for a, b in zip(x.shape, shape, strict=True))
         moments = moments_of(x)
         return (
             context.create(
@@ -317,3 +315,12 @@ class ResizeLaw:
                 uncertainty=x.uncertainty**2,
             ),
         )
+
+
+def _alone(before: int, after: int) -> float:
+    """Mean of w² + (1-w)² over outputs that mix two neighbours along one axis, half-pixel centres."""
+    if before == after or before < 1 or after < 1:
+        return 1.0
+    centre = np.clip((np.arange(after) + 0.5) * before / after - 0.5, 0.0, before - 1.0)
+    share = centre - np.floor(centre)
+    return float(np.mean(share**2 + (1.0 - share) ** 2))
