@@ -39,19 +39,24 @@ class Distorted:
 
 def network() -> Graph:
     b = Builder((16, 5, 96))
-    x = b.activation(b.linear(b.x, 96, bias="normal(0.5, 0.5)"))
+    x = b.activation(b.linear(b.x, 96, bias="normal(0.5, 2)"))
     x = b.add(x, b.linear(b.normalize(x), 96))
     return b.graph(x)
 
 
+def missed() -> set[str]:
+    graph = network()
+    return {miss.quantity for miss in misses(graph, *(node.outputs[0] for node in graph.nodes))}
+
+
 def test_right_laws_pass() -> None:
-    assert not misses(network())
+    assert not missed()
 
 
 @pytest.mark.parametrize("op", [Op.LINEAR, Op.ELEMENTWISE, Op.ADD])
 def test_ten_percent_is_noticed(op: Op, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(LAWS, op, Distorted(LAWS[op], lambda x: x.scaled(1.1)))
-    assert {miss.quantity for miss in misses(network())} >= {"mean_square", "log_length"}
+    assert missed() >= {"mean_square", "log_length", "gain"}
 
 
 @pytest.mark.parametrize(
@@ -59,11 +64,11 @@ def test_ten_percent_is_noticed(op: Op, monkeypatch: pytest.MonkeyPatch) -> None
 )
 def test_every_part_of_the_state_is_compared(field: str, quantity: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def distort(x: Signal) -> Signal:
-        return replace(x, source=replace(x.source, **{field: 0.8 * getattr(x.source, field)}))
+        return replace(x, source=replace(x.source, **{field: 0.5 * getattr(x.source, field)}))
 
     monkeypatch.setitem(LAWS, Op.ADD, Distorted(LAWS[Op.ADD], distort))
     assert quantity in QUANTITIES
-    assert {miss.quantity for miss in misses(network())} == {quantity}
+    assert missed() == {quantity}
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
