@@ -17,8 +17,10 @@ Reference = Callable[[torch.Tensor], torch.Tensor]
 
 REFERENCES: dict[str, tuple[Reference, dict[str, float]]] = {
     "abs": (torch.abs, {}),
+    "above": (lambda x: torch.gt(x, 0.3).double(), {"threshold": 0.3}),
     "asinh": (torch.asinh, {}),
     "atan": (torch.atan, {}),
+    "below": (lambda x: torch.lt(x, 0.3).double(), {"threshold": 0.3}),
     "ceil": (torch.ceil, {}),
     "celu": (lambda x: functional.celu(x, alpha=0.7), {"alpha": 0.7}),
     "clip": (lambda x: torch.clip(x, -0.5, 2.0), {"minimum": -0.5, "maximum": 2.0}),

@@ -12,7 +12,7 @@ from initcheck.signal.functions import FUNCTIONS
 
 UNBOUNDED = {"log", "tan", "reciprocal", "sqrt"}
 """Functions of which a moment of the value or the derivative does not exist after a Gaussian."""
-JUMPING = {"ceil", "floor", "round", "sign", "hard_shrink", "thresholded_relu"}
+JUMPING = {"above", "below", "ceil", "floor", "round", "sign", "hard_shrink", "thresholded_relu"}
 """Functions that jump: their small-perturbation response is a rare, huge one that no sample sees."""
 STEEP = {"exp", "sinh", "cosh"}
 """Functions whose mean square over 256 units is far from normally distributed, and ln M with it."""

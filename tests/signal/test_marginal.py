@@ -63,8 +63,10 @@ def test_distribution(first: str, second: str, operation: str) -> None:
     assert expectation(marginal.table**2) == pytest.approx(float(np.mean(values**2)), rel=0.12, abs=0.01 * spread**2)
     between = (LEVELS > 0.05) & (LEVELS < 0.95)
     quantiles = np.quantile(values, LEVELS[between])
-    # Atoms lie half a standard deviation apart, and an extreme takes no values between them.
-    assert float(np.mean(np.abs(marginal.table[between] - quantiles))) < 0.2 * spread
+    # Products keep to a coarse quadrature, for the sake of their tails.
+    assert (
+        float(np.mean(np.abs(marginal.table[between] - quantiles))) < (0.2 if operation == "product" else 0.06) * spread
+    )
 
 
 @settings(max_examples=25, deadline=None)
@@ -98,9 +100,10 @@ def test_responses_keep_their_mean(seed: int, count: int) -> None:
 def test_units_at_zero_do_not_respond() -> None:
     x = signal("relu")
     marginal = sum_marginal(x, x)
-    silent = marginal.table <= 0.0
-    assert float(WEIGHTS[silent].sum()) == pytest.approx(0.25, abs=0.05)
-    assert np.all(marginal.response[marginal.table < 1e-9][1:-3] < 0.3)
+    silent = marginal.table < 0.05
+    assert float(WEIGHTS[silent].sum()) == pytest.approx(0.25, abs=0.06)
+    # Of the response of mean square 1, none belongs to the quarter of units that are both off.
+    assert float((WEIGHTS * marginal.response**2)[silent].sum()) < 0.02
     assert float(WEIGHTS @ marginal.response**2) == pytest.approx(1.0, rel=0.02)
 
 
