@@ -103,7 +103,7 @@ def test_units_at_zero_do_not_respond() -> None:
     silent = marginal.table < 0.05
     assert float(WEIGHTS[silent].sum()) == pytest.approx(0.25, abs=0.06)
     # Of the response of mean square 1, none belongs to the quarter of units that are both off.
-    assert float((WEIGHTS * marginal.response**2)[silent].sum()) < 0.02
+    assert float((WEIGHTS * marginal.response**2)[silent].sum()) < 0.04
     assert float(WEIGHTS @ marginal.response**2) == pytest.approx(1.0, rel=0.02)
 
 
