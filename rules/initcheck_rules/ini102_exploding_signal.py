@@ -67,7 +67,7 @@ class ExplodingSignal:
         for segment in analysis.segments:
             gain = segment.signal_gain - max(segment.residual_growth, 0.0)
             length = -math.inf if segment.closed else segment.length_gain - max(segment.residual_growth, 0.0)
-            candidates = ((bounds, min(gain, length)), (self.chaos[analysis.optimizer], gain))
+            candidates = ((bounds, min(gain, length)), (self.chaos[analysis.optimizer], gain - max(length, 0.0)))
             judged = [(limits.judge(value, segment.uncertainty), limits) for limits, value in candidates]
             worst, limits = max(judged, key=lambda item: item[0].rank)
             severity = capped(analysis, segment, worst)
