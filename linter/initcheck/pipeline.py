@@ -110,8 +110,12 @@ def _examine_safely(
     target: Target, settings: Settings, selection: Selection, rules: Sequence[Rule]
 ) -> tuple[ModelReport, tuple[Finding, ...]] | TargetError:
     """Turn whatever one target raises into an entry of the report, so that the verdicts of the others are not lost."""
+    import numpy as np
+
     try:
-        return _examine(target, settings, selection, rules)
+        # What overflows is reported as not finite; numpy's warnings would say it a second time.
+        with np.errstate(all="ignore"):
+            return _examine(target, settings, selection, rules)
     except ModelLoadError as error:
         message = error.message.removeprefix(f"{target.path}: ")
         return TargetError(target.name, error.kind, message, error.hint, traceback.format_exc())

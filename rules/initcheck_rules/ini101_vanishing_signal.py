@@ -75,7 +75,7 @@ class VanishingSignal:
         for segment in analysis.segments:
             severity = capped(analysis, segment, bounds.judge(_loss(segment), segment.uncertainty))
             guilty = blamed(steps_of(analysis, segment, with_head=False), -1.0)
-            if severity is not Severity.OFF and not _is_zero(guilty):
+            if severity is not Severity.OFF and not _is_anothers(guilty):
                 yield self._finding(segment, severity, bounds, guilty)
 
     def _switched_off(self, analysis: Analysis, layer: Layer) -> Finding:
@@ -149,10 +149,13 @@ def _loss(segment: Segment) -> float:
     return segment.largest_attenuation - segment.signal_gain
 
 
-def _is_zero(guilty: Sequence[Step]) -> bool:
-    """Whether the signal ends at a layer of zeros, which INI402 judges by whether gradients can mend it."""
+def _is_anothers(guilty: Sequence[Step]) -> bool:
+    """Whether the signal ends at a layer of zeros, which INI402 judges by whether gradients can mend it, or of nan."""
     layer = guilty[0].layer if guilty else None
-    return layer is not None and layer.weight is not None and layer.weight.distribution.is_zero
+    if layer is None or layer.weight is None:
+        return False
+    law = layer.weight.distribution
+    return law.is_zero or law.nonfinite == law.size
 
 
 def _failure_mode(guilty: Sequence[Step]) -> FailureMode:

@@ -114,11 +114,21 @@ def _nan() -> onnx.ModelProto:
     return model(weights=[numpy_helper.from_array(np.full((WIDTH, WIDTH), np.nan, np.float32), "w")])
 
 
+def _out_of_range() -> onnx.ModelProto:
+    nodes = [
+        helper.make_node("Gemm", ["x", "w"], ["a"], "fc", transB=1),
+        *(helper.make_node("Exp", [x], [y], y) for x, y in (("a", "b"), ("b", "c"), ("c", "d"))),
+        helper.make_node("Gemm", ["d", "v"], ["y"], "head", transB=1),
+    ]
+    return model(nodes, [weight(), weight("v")])
+
+
 VERDICT: dict[str, tuple[Callable[[], onnx.ModelProto], int, str]] = {
     "healthy": (model, 0, ""),
     "unknown domain operator": (_unknown_domain, 0, ""),
     "opset newer than known": (lambda: model(opset=999), 0, ""),
     "zero-size tensor": (_zero_size, 0, ""),
+    "numbers beyond the range of floats": (_out_of_range, 0, ""),
     "all-NaN weights": (_nan, 1, "INI401"),
 }
 
@@ -131,6 +141,7 @@ def test_what_is_unusual_gets_a_verdict(case: str, tmp_path: Path, run: Callable
     assert result.code == code, result
     assert finding in result.stdout
     assert "Traceback" not in result.stderr
+    assert "Warning" not in result.stderr
 
 
 def test_an_operation_that_is_not_understood_is_said(tmp_path: Path, run: Callable[..., Run]) -> None:

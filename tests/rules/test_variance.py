@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from rule_networks import findings, mlp, reported
 
-from initcheck import Builder, FailureMode, Op, Optimizer, Severity
+from initcheck import Builder, FailureMode, Op, Optimizer, Severity, Value
 
 
 @pytest.mark.parametrize(("depth", "expected"), [(4, []), (6, [Severity.WARNING]), (20, [Severity.ERROR])])
@@ -125,6 +125,14 @@ def test_after_an_unknown_operation_findings_are_assumed() -> None:
     assert finding.assumed
     (unknown,) = findings("INI901", graph)
     assert unknown.layers == ("warp",)
+
+
+def test_an_unknown_operation_that_gives_integers_hides_nothing() -> None:
+    b = Builder()
+    scores = b.linear(b.activation(b.linear(b.x, 64)), 10)
+    best = b.node(Op.OPAQUE, (scores,), (32,), {"type": "ArgMax"}, path="argmax")
+    b.values[best] = Value((32,), "int64")
+    assert reported(b.graph(best)) == []
 
 
 def test_a_zero_head_does_not_shrink_and_a_large_one_explodes() -> None:

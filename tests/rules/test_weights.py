@@ -27,6 +27,11 @@ def test_non_finite_elements_are_counted_and_placed() -> None:
     assert all(finding.severity is Severity.ERROR for finding in found)
 
 
+@pytest.mark.parametrize("value", [np.inf, np.nan])
+def test_a_weight_without_a_finite_element_is_not_called_vanishing(value: float) -> None:
+    assert reported(mlp(HIDDEN, special={2: np.full((64, 64), value)})) == ["error INI401"]
+
+
 def test_minus_infinity_in_a_mask_is_meant() -> None:
     b = Builder((4, 8, 16))
     mask = b.parameter("mask", (8, 16), np.where(np.eye(8, 16), 0.0, -np.inf))

@@ -139,12 +139,13 @@ class _Fold:
             self.signals[name] = self._settled(name, signal, node)
 
     def _unanswered(self, node: Node, inputs: list[Signal], outputs: tuple[Signal | None, ...]) -> bool:
-        if node.op is Op.OPAQUE:
-            return bool(inputs)
-        if not node.outputs or (outputs and outputs[0] is not None):
+        if not inputs or not node.outputs:
             return False
-        value = self.graph.values.get(node.outputs[0])
-        return bool(inputs) and value is not None and value.is_float
+        values = [self.graph.values.get(name) for name in node.outputs]
+        if node.op is Op.OPAQUE:
+            return any(value is None or value.is_float for value in values)
+        missing = not outputs or outputs[0] is None
+        return missing and values[0] is not None and values[0].is_float
 
     def _layer(self, node: Node) -> tuple[str, str]:
         known = (self.layer_of[name] for name in node.inputs if name in self.layer_of)

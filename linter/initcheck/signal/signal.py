@@ -196,7 +196,7 @@ class Signal:
 
     def log_length_variance(self) -> float:
         """Var[ln M] (nats squared) that has built up since the last normalisation (THEORY 2.9)."""
-        return sum(c * c for c in self.noise().values())
+        return math.fsum(c * c for c in self.noise().values())
 
     def finite_width_noise(self) -> float:
         """Var[ln M] that n units and T positions add beyond the source's own length (THEORY 2.9).
