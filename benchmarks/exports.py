@@ -1,4 +1,6 @@
-"""Verdicts on exports of common architectures by both torch exporters: what is healthy must be clean, what is broken must be found.
+"""Verdicts on exports of common architectures by both torch exporters.
+
+What is healthy must be clean, what is broken must be found.
 
     python benchmarks/exports.py [--keep FOLDER]
 
@@ -8,8 +10,6 @@ Needs the extra ``test``. Prints one row per model and exporter; exit code 1 whe
 from __future__ import annotations
 
 import argparse
-import contextlib
-import io
 import json
 import logging
 import os
@@ -198,6 +198,9 @@ MODELS: dict[str, tuple[Factory, bool]] = {
     ),
 }
 
+DYNAMO_ONLY = {"transformers GPT-2", "transformers Llama"}
+"""The legacy exporter does not know an operator of their masks, and prints the whole graph to say so."""
+
 
 def export(factory: Factory, path: Path, exporter: str) -> str:
     """Export one model; returns the reason when the exporter refuses."""
@@ -205,9 +208,7 @@ def export(factory: Factory, path: Path, exporter: str) -> str:
     module, example = factory()
     module.train()
     try:
-        # The legacy exporter prints the whole graph when it refuses an operator.
-        with contextlib.redirect_stdout(io.StringIO()):
-            _export(module, example, path, exporter)
+        _export(module, example, path, exporter)
     except Exception as error:  # noqa: BLE001 - a refusal of the exporter is a row of the table
         path.unlink(missing_ok=True)
         return f"{type(error).__name__}: {str(error).splitlines()[0][:60]}"
@@ -247,7 +248,7 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         print(f"{'model':42s} {'exporter':8s} {'expected':8s} {'verdict':8s} {'layers':>9s}  codes")
         for index, (name, (factory, healthy)) in enumerate(MODELS.items()):
-            for exporter in ("dynamo", "legacy"):
+            for exporter in ("dynamo",) if name in DYNAMO_ONLY else ("dynamo", "legacy"):
                 path = folder / f"{index:02d}-{exporter}.onnx"
                 refused = "" if path.exists() else export(factory, path, exporter)
                 if refused:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
 from initcheck.estimate import estimate
 from initcheck.statistics import array_moments
 

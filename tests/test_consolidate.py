@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from initcheck import FailureMode, Finding, Severity
 from initcheck.consolidate import cap_assumed, consolidate
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from initcheck import Severity, UsageError
 from initcheck.commands.parse import Output, dims, outputs, severities, shapes, words
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnx
 import pytest
+
 from initcheck import Analysis, FailureMode, Finding, Need, Rule, Settings, Severity, UsageError, check
 
 if TYPE_CHECKING:

@@ -6,6 +6,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from initcheck import FailureMode, Need, PluginError, Severity
 from initcheck.plugins import GROUP, load_rules
 

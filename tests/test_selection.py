@@ -4,6 +4,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
 from initcheck import FailureMode, Finding, Severity, UsageError
 from initcheck.selection import select_rules
 

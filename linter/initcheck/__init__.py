@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from initcheck.builder import Builder
     from initcheck.distribution import Distribution, Family
     from initcheck.errors import ConfigError, InitcheckError, ModelLoadError, PluginError, UsageError
-    from initcheck.gain import critical_gain, is_flat_at_zero
+    from initcheck.gain import critical_gain, is_flat_at_zero, is_zero_below_zero
     from initcheck.graph import Axis, Constant, Graph, Location, Node, Op, Parameter, RowFacts, Value
     from initcheck.pipeline import Settings, check
     from initcheck.report import LayerRow, ModelReport, Report, ReportedFinding, Summary, TargetError, WeightRow
@@ -30,7 +30,7 @@ _HOMES = {
     "builder": ("Builder",),
     "distribution": ("Distribution", "Family"),
     "errors": ("ConfigError", "InitcheckError", "ModelLoadError", "PluginError", "UsageError"),
-    "gain": ("critical_gain", "is_flat_at_zero"),
+    "gain": ("critical_gain", "is_flat_at_zero", "is_zero_below_zero"),
     "graph": ("Axis", "Constant", "Graph", "Location", "Node", "Op", "Parameter", "RowFacts", "Value"),
     "pipeline": ("Settings", "check"),
     "report": ("LayerRow", "ModelReport", "Report", "ReportedFinding", "Summary", "TargetError", "WeightRow"),
@@ -86,6 +86,7 @@ __all__ = [
     "check",
     "critical_gain",
     "is_flat_at_zero",
+    "is_zero_below_zero",
 ]
 
 

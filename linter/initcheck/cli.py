@@ -8,34 +8,32 @@ from __future__ import annotations
 import re
 import sys
 import traceback
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from initcheck import __version__
 from initcheck.commands.check import check
 from initcheck.commands.exit_code import ExitCode
 from initcheck.commands.rule import rule
 from initcheck.commands.terminal import log, one_line
+from initcheck.commands.verbatim import VerbatimCommand, VerbatimGroup
 from initcheck.errors import InitcheckError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from typer import Context
-
 __all__ = ["main"]
 
 
-class DefaultToCheck(TyperGroup):
+class DefaultToCheck(VerbatimGroup):
     """A group in which ``check`` may be left out.
 
     The words are looked at before they are parsed: resolving the command later would take the value of a leading option
     (``--format json model.onnx``) for the name of a command.
     """
 
-    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:  # type: ignore[override] # its own Context is private
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Put ``check`` in front unless the first word is a command or an option of the group itself."""
         own = {name for parameter in self.get_params(ctx) for name in parameter.opts}
         first = args[0] if args else ""
@@ -71,8 +69,8 @@ def _group(
     """An architecture linter for neural networks: predicts without training whether training can start."""
 
 
-app.command()(check)
-app.command()(rule)
+app.command(cls=VerbatimCommand)(check)
+app.command(cls=VerbatimCommand)(rule)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,8 +6,6 @@ import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy.typing as npt
-
 from initcheck.distribution import Distribution, Family
 from initcheck.families import classify
 from initcheck.naming import drawn_part, name_scheme
@@ -18,6 +16,8 @@ from initcheck.statistics import moments as moments_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+
+    import numpy.typing as npt
 
     from initcheck.graph import RowFacts
 

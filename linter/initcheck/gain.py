@@ -14,7 +14,7 @@ from initcheck.signal.quadrature import NODES, expectation
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["critical_gain", "is_flat_at_zero"]
+__all__ = ["critical_gain", "is_flat_at_zero", "is_zero_below_zero"]
 
 NEARLY_ONE = 0.1
 """How far the signal gain per layer may be from 1 where the length is kept: 100 layers of SELU gain three decades."""
@@ -52,6 +52,13 @@ def is_flat_at_zero(function: str, arguments: Mapping[str, float] | None = None)
     """Whether no gradient passes at an input of exactly zero, as in ReLU."""
     known = FUNCTIONS.get(function)
     return known is not None and float(known.derivative(np.zeros(1), **(arguments or {}))[0]) == 0.0
+
+
+def is_zero_below_zero(function: str, arguments: Mapping[str, float] | None = None) -> bool:
+    """Whether every input that is not positive gives exactly zero, as in ReLU."""
+    known = FUNCTIONS.get(function)
+    inputs = np.array([0.0, -1e-6, -1e-3, -1.0, -10.0, -1e3])
+    return known is not None and not np.any(known.value(inputs, **(arguments or {})))
 
 
 @lru_cache(maxsize=256)

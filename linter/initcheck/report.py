@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from initcheck.rule import Finding, Severity
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from initcheck.graph import Location
 
 __all__ = ["LayerRow", "ModelReport", "Report", "ReportedFinding", "Summary", "TargetError", "WeightRow"]

@@ -6,6 +6,12 @@ from initcheck_rules.ini101_vanishing_signal import VanishingSignal
 from initcheck_rules.ini102_exploding_signal import ExplodingSignal
 from initcheck_rules.ini201_residual_explosion import ResidualExplosion
 from initcheck_rules.ini301_width_reciprocal_sum import WidthReciprocalSum
+from initcheck_rules.ini401_non_finite_weight import NonFiniteWeight
+from initcheck_rules.ini402_zero_weight_cuts_signal import ZeroWeightCutsSignal
+from initcheck_rules.ini403_unbroken_symmetry import UnbrokenSymmetry
+from initcheck_rules.ini901_unanalysed_layer import UnanalysedLayer
+from initcheck_rules.ini902_inference_export import InferenceExport
+from initcheck_rules.ini903_trained_weights import TrainedWeights
 
 __all__ = ["RULES"]
 
@@ -14,4 +20,10 @@ RULES = (
     ExplodingSignal,
     ResidualExplosion,
     WidthReciprocalSum,
+    NonFiniteWeight,
+    ZeroWeightCutsSignal,
+    UnbrokenSymmetry,
+    UnanalysedLayer,
+    InferenceExport,
+    TrainedWeights,
 )

@@ -6,16 +6,17 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from initcheck import Bounds, Builder, FailureMode, Finding, Need, Optimizer, Severity
+from initcheck import Bounds, Builder, FailureMode, Finding, Need, Optimizer, Severity, is_flat_at_zero
 from initcheck_rules.remedy import initialization_code
-from initcheck_rules.steps import blamed, cause_of, steps_of
+from initcheck_rules.steps import Step, blamed, cause_of, steps_of, worst_of
+from initcheck_rules.switched_off import is_switched_off
 from initcheck_rules.variance import SIGNAL_GAIN, capped, segment_name
 from initcheck_rules.wording import count_of, power_of_ten
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
-    from initcheck import Analysis, Graph, Segment
+    from initcheck import Analysis, Graph, Layer, Segment
 
 __all__ = ["VanishingSignal"]
 
@@ -24,12 +25,12 @@ __all__ = ["VanishingSignal"]
 class VanishingSignal:
     """The signal dies out on its way through the network.
 
-    What it checks
+    What it checks:
         The mean-square gain of a small perturbation of the input, accumulated from one normalisation to the next
         along the main path, in expectation over the weights. It warns from 10^-4 and is an error from 10^-6 (Adam:
         10^-6 and 10^-12).
 
-    Why it fails
+    Why it fails:
         Each layer multiplies the perturbation by fan_in · E[w²] · E[f'²]. Below one, the product dies exponentially
         with depth: the output no longer depends on the input, and gradients, which take the same product backwards,
         vanish. Hanin and Rolnick (2018) call it failure mode 1 and show E[M_d] = κ^d M_0 for weights of variance κ ·
@@ -40,14 +41,15 @@ class VanishingSignal:
         ``nn.Sequential(*[m for _ in range(20) for m in (nn.Linear(64, 64), nn.ReLU())])``: the default of nn.Linear
         draws with variance 1/(3 fan_in), ReLU needs 2/fan_in, and 10^-15.6 of the signal is left after twenty layers.
 
-    Instead
+    Instead:
         Draw with the variance that the activation needs: ``nn.init.kaiming_normal_(layer.weight,
         nonlinearity="relu")`` and zero biases; or add skip connections or normalisation, which end the product.
 
-    Limits
+    Limits:
         The bounds assume momentum SGD with the best of several rates, or Adam (``--optimizer adam``); they say when
-        training does not start within a few hundred steps, not that it never would. The layers of a plain network
-        inside one long skip are not on the main path and are not judged.
+        training does not start within a few hundred steps, not that it never would. A single weight that is far too
+        small is left out of the sum: its own gradient does not contain it, and it recovers. The layers of a plain
+        network inside one long skip are not on the main path and are not judged.
 
     References:
         Hanin and Rolnick, How to Start Training (arXiv 1803.01719), theorem on FM1. He et al., Delving Deep into
@@ -66,15 +68,37 @@ class VanishingSignal:
     def check(self, analysis: Analysis) -> Iterator[Finding]:
         """One finding per segment that shrinks the signal too far."""
         bounds = self.bounds[analysis.optimizer]
+        off = next((layer for layer in analysis.layers if is_switched_off(analysis, layer)), None)
+        if off is not None:
+            yield self._switched_off(analysis, off)
+            return
         for segment in analysis.segments:
-            severity = capped(analysis, segment, bounds.judge(-segment.signal_gain, segment.uncertainty))
-            if severity is not Severity.OFF:
-                yield self._finding(analysis, segment, severity, bounds)
+            severity = capped(analysis, segment, bounds.judge(_loss(segment), segment.uncertainty))
+            guilty = blamed(steps_of(analysis, segment, with_head=False), -1.0)
+            if severity is not Severity.OFF and not _is_zero(guilty):
+                yield self._finding(segment, severity, bounds, guilty)
 
-    def _finding(self, analysis: Analysis, segment: Segment, severity: Severity, bounds: Bounds) -> Finding:
-        guilty = blamed(steps_of(analysis, segment, with_head=False), -1.0)
+    def _switched_off(self, analysis: Analysis, layer: Layer) -> Finding:
+        signal = analysis.signal_out_of(layer.node)
+        function = layer.activation.attributes["function"] if layer.activation else ""
+        return Finding(
+            code=self.code,
+            name=self.name,
+            severity=Severity.ERROR,
+            failure_mode=FailureMode.DEAD,
+            message=f"signal shrinks to exactly zero at {layer.path}: the output does not depend on the input",
+            cause=f"{layer.path}: no input is negative, no weight or bias is positive, so {function} never switches on",
+            help=initialization_code([layer]),
+            layers=(layer.path,),
+            location=layer.node.location,
+            evidence={"log10_signal_gain": None, "bound": -self.bounds[analysis.optimizer].error},
+            segment=f"segment {signal.segment}" if signal is not None else "",
+            assumed=signal.assumed if signal is not None else False,
+        )
+
+    def _finding(self, segment: Segment, severity: Severity, bounds: Bounds, guilty: Sequence[Step]) -> Finding:
         dead = math.isinf(segment.signal_gain)
-        reached = bounds.error if -segment.signal_gain - segment.uncertainty >= bounds.error else bounds.warning
+        reached = bounds.error if _loss(segment) - segment.uncertainty >= bounds.error else bounds.warning
         start = guilty[0].path if guilty else segment.first_layer
         if dead:
             message = f"signal shrinks to exactly zero at {start}: the output does not depend on the input"
@@ -87,7 +111,7 @@ class VanishingSignal:
             code=self.code,
             name=self.name,
             severity=severity,
-            failure_mode=FailureMode.DEAD if dead else self.failure_mode,
+            failure_mode=_failure_mode(guilty),
             message=message,
             cause=cause_of(guilty, -1.0),
             help=initialization_code(layers),
@@ -112,6 +136,34 @@ class VanishingSignal:
     def good() -> Graph:
         """The same network with the variance that ReLU needs."""
         return _relu_network("kaiming_normal", "zeros")
+
+
+def _loss(segment: Segment) -> float:
+    """Decades lost, without what the smallest weight alone takes away in a segment that no normalisation ends.
+
+    The gradient of a weight is the product of all the others: one layer a thousand times too small gets a gradient as
+    large as in a healthy network and grows at once; twenty layers each a little too small starve one another.
+    """
+    if math.isinf(segment.signal_gain) or segment.closed:
+        return -segment.signal_gain
+    return segment.largest_attenuation - segment.signal_gain
+
+
+def _is_zero(guilty: Sequence[Step]) -> bool:
+    """Whether the signal ends at a layer of zeros, which INI402 judges by whether gradients can mend it."""
+    layer = guilty[0].layer if guilty else None
+    return layer is not None and layer.weight is not None and layer.weight.distribution.is_zero
+
+
+def _failure_mode(guilty: Sequence[Step]) -> FailureMode:
+    """Dead or saturated where the activation of a single layer is to blame for most of the loss, else vanishing."""
+    worst = worst_of(guilty[0], -1.0) if len(guilty) == 1 else None
+    layer = guilty[0].layer if guilty else None
+    activation = layer.activation if layer else None
+    if worst is None or activation is None or worst.node != activation.name:
+        return FailureMode.VANISHING
+    flat = is_flat_at_zero(str(activation.attributes["function"]), activation.attributes.get("arguments"))
+    return FailureMode.DEAD if flat else FailureMode.SATURATION
 
 
 def _relu_network(init: str, bias: str) -> Graph:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from initcheck import Bounds, Builder, FailureMode, Finding, Need, Optimizer, Severity
 from initcheck_rules.remedy import initialization_code
 from initcheck_rules.steps import blamed, cause_of, steps_of
-from initcheck_rules.variance import SIGNAL_GAIN, capped, segment_name
+from initcheck_rules.variance import CHAOS, SIGNAL_GAIN, capped, segment_name
 from initcheck_rules.wording import count_of, power_of_ten
 
 if TYPE_CHECKING:
@@ -23,12 +24,13 @@ __all__ = ["ExplodingSignal"]
 class ExplodingSignal:
     """The signal blows up on its way through the network.
 
-    What it checks
+    What it checks:
         The mean-square gain of a small perturbation of the input, accumulated from one normalisation to the next
-        along the main path, the head included, in expectation over the weights. It warns from 10^4 and is an error
-        from 10^6 (Adam: 10^6 and 10^12).
+        along the main path, the head included, in expectation over the weights. Where the length grows with it, it
+        warns from 10^4 and is an error from 10^6 (Adam: 10^6 and 10^12); where the length does not (saturating
+        activations, or a normalisation at the end), from 10^6 and 10^8 (Adam: 10^8 and 10^12).
 
-    Why it fails
+    Why it fails:
         Each layer multiplies the perturbation by fan_in · E[w²] · E[f'²]. Above one, the product grows exponentially
         with depth: logits and gradients leave the range in which any learning rate works, and finally that of the
         number format (Hanin and Rolnick 2018, failure mode 1: E[M_d] = κ^d M_0).
@@ -37,13 +39,13 @@ class ExplodingSignal:
         ``nn.init.normal_(layer.weight, std=1.0)`` in a network of fifteen layers of width 100: each multiplies the mean
         square by 50.
 
-    Instead
+    Instead:
         Draw with the variance that the activation needs: ``nn.init.kaiming_normal_(layer.weight,
         nonlinearity="relu")``; or normalise between the layers.
 
-    Limits
-        Growth on a residual stream is INI201's, which names the branch scale. The bounds are those of the trainer
-        (``--optimizer``), measured on networks of tens of layers.
+    Limits:
+        Growth at residual additions is left out: it is INI201's, which has bounds of its own and names the branch
+        scale. The bounds are those of the trainer (``--optimizer``), measured on networks of tens of layers.
 
     References:
         Hanin and Rolnick, How to Start Training (arXiv 1803.01719), theorem on FM1. He et al. (arXiv 1502.01852).
@@ -57,19 +59,27 @@ class ExplodingSignal:
     subsumes: ClassVar[frozenset[str]] = frozenset()
 
     bounds: Mapping[Optimizer, Bounds] = field(default_factory=lambda: SIGNAL_GAIN)
+    chaos: Mapping[Optimizer, Bounds] = field(default_factory=lambda: CHAOS)
 
     def check(self, analysis: Analysis) -> Iterator[Finding]:
         """One finding per segment that amplifies the signal too far."""
         bounds = self.bounds[analysis.optimizer]
         for segment in analysis.segments:
-            severity = capped(analysis, segment, bounds.judge(segment.signal_gain, segment.uncertainty))
+            gain = segment.signal_gain - max(segment.residual_growth, 0.0)
+            length = -math.inf if segment.closed else segment.length_gain - max(segment.residual_growth, 0.0)
+            candidates = ((bounds, min(gain, length)), (self.chaos[analysis.optimizer], gain))
+            judged = [(limits.judge(value, segment.uncertainty), limits) for limits, value in candidates]
+            worst, limits = max(judged, key=lambda item: item[0].rank)
+            severity = capped(analysis, segment, worst)
             if severity is not Severity.OFF:
-                yield self._finding(analysis, segment, severity, bounds)
+                yield self._finding(analysis, segment, severity, limits, gain)
 
-    def _finding(self, analysis: Analysis, segment: Segment, severity: Severity, bounds: Bounds) -> Finding:
+    def _finding(
+        self, analysis: Analysis, segment: Segment, severity: Severity, bounds: Bounds, gain: float
+    ) -> Finding:
         guilty = blamed(steps_of(analysis, segment, with_head=True), 1.0)
         layers = [step.layer for step in guilty if step.layer is not None]
-        reached = bounds.error if segment.signal_gain - segment.uncertainty >= bounds.error else bounds.warning
+        reached = bounds.error if gain - segment.uncertainty >= bounds.error else bounds.warning
         start = guilty[0].path if guilty else segment.first_layer
         return Finding(
             code=self.code,
@@ -77,7 +87,7 @@ class ExplodingSignal:
             severity=severity,
             failure_mode=self.failure_mode,
             message=(
-                f"signal grows to {power_of_ten(segment.signal_gain)} of itself over {count_of(len(guilty), 'layer')} "
+                f"signal grows to {power_of_ten(gain)} of itself over {count_of(len(guilty), 'layer')} "
                 f"(bound {power_of_ten(reached)}), starting at {start}"
             ),
             cause=cause_of(guilty, 1.0),
@@ -85,7 +95,7 @@ class ExplodingSignal:
             layers=tuple(step.path for step in guilty) or (segment.first_layer,),
             location=layers[0].node.location if layers else None,
             evidence={
-                "log10_signal_gain": segment.signal_gain,
+                "log10_signal_gain": gain,
                 "bound": reached,
                 "uncertainty": segment.uncertainty,
                 "layers": len(guilty),

@@ -47,11 +47,11 @@ class _Block:
 class ResidualExplosion:
     """Residual branches add more to the stream than its depth allows.
 
-    What it checks
+    What it checks:
         The growth of the mean square of the residual stream over all residual additions between two normalisations.
         It warns from 10^6 and is an error from 10^8 (Adam: 10^10 and 10^15).
 
-    Why it fails
+    Why it fails:
         Every block multiplies the mean square of the stream. Where branches end in a linear map of mean zero the
         factor is 1 + η² v, v being the gain of the branch: the index is Σ η² v. Where they end in a ReLU, their
         output is positive like the stream itself and adds coherently: E[M] grows like exp(Σ η) and more (Hanin and
@@ -62,12 +62,12 @@ class ResidualExplosion:
         ``x = x + branch(x)`` fifty times, with He-initialised branches and no normalisation: the mean square doubles
         fifty times, 10^15.
 
-    Instead
+    Instead:
         Scale each branch by 1/√L (mean zero) or 1/L (positive), start with a learnable scale of zero (SkipInit,
         ReZero), zero the last layer of each branch (Fixup), or normalise at the start of each branch and before the
         head.
 
-    Limits
+    Limits:
         A pre-norm stream grows linearly and is not meant. The scale in the help line assumes that all branches get
         the same.
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from initcheck import Analysis, Contribution, Layer, Segment
 
-__all__ = ["Step", "blamed", "cause_of", "steps_of"]
+__all__ = ["Step", "blamed", "cause_of", "steps_of", "worst_of"]
 
 EXPLAINED = 0.9
 """Share of a change that the layers to blame account for at least."""
@@ -100,6 +100,11 @@ def blamed(steps: Sequence[Step], sign: float) -> tuple[Step, ...]:
     return tuple(step for step in steps if size(step) >= 0.5 * least)
 
 
+def worst_of(step: Step, sign: float) -> Contribution:
+    """The operation of a step that changes the signal most."""
+    return max(step.contributions, key=lambda entry: sign * entry.amount)
+
+
 def cause_of(guilty: Sequence[Step], sign: float) -> str:
     """One clause per reason why these steps shrink or grow the signal, the commonest first."""
     reasons = Counter(_reason(step, sign) for step in guilty)
@@ -132,12 +137,11 @@ class _Reason:
             return self.operation
         low, high = (f"{gain:.2g}" if gain < 100.0 else f"{gain:.0f}" for gain in (min(gains), max(gains)))
         actual = low if low == high else f"{low} to {high}"
-        comma = "," if "," in self.scheme and not self.scheme.endswith(")") else ""
-        return f"{self.scheme}{comma} gives {actual}/fan_in, {self.activation} needs {self.needed:.2g}/fan_in"
+        return f"{self.scheme} gives {actual}/fan_in, {self.activation} needs {self.needed:.2g}/fan_in"
 
 
 def _reason(step: Step, sign: float) -> _Reason:
-    worst = max(step.contributions, key=lambda entry: sign * entry.amount)
+    worst = worst_of(step, sign)
     layer = step.layer
     if layer is None or layer.weight is None or not layer.fan_in or math.isinf(worst.amount):
         return _operation(worst, sign)

@@ -39,7 +39,7 @@ def activation_name(function: str) -> str:
 def scheme_name(law: Distribution) -> str:
     """Name of a scheme, or what is known of a law without one."""
     if law.scheme in _DEFAULTS:
-        return "kaiming_uniform(a=√5), PyTorch's default"
+        return "kaiming_uniform(a=√5) (PyTorch's default)"
     return law.scheme or f"{law.family} of standard deviation {law.std:.2g}"
 
 

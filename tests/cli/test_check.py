@@ -7,10 +7,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import initcheck
 import jsonschema
 import pytest
 from terminals import COMMAND, environment, in_terminal
+
+import initcheck
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +47,7 @@ BAD, GOOD = "mlp_pytorch_default.onnx", "mlp_repaired.onnx"
         ([BAD, "--severity", "vanishing-signal=warning", "--fail-on", "warning"], 1),
         ([BAD, "--severity", "INI101=off"], 0),
         ([BAD, "--assume-init", "kaiming_normal"], 0),
-        ([GOOD, "--assume-init", "xavier_uniform", "--optimizer", "sgd"], 1),
+        ([GOOD, "--assume-init", "pytorch_default", "--optimizer", "sgd"], 1),
         ([GOOD, "--dim", "batch=4"], 0),
         ([GOOD, "--input-shape", "x=4,48"], 0),
         (["--help"], 0),
@@ -115,6 +116,13 @@ def test_formats_to_files(run: Callable[..., Run], tmp_path: Path) -> None:
     assert json.loads((tmp_path / "r.json").read_text(encoding="utf-8"))["version"] == 1
     assert "\x1b" not in (tmp_path / "r.txt").read_text(encoding="utf-8")
     assert run(BAD, "-f", f"json={tmp_path / 'r.json'}").stdout == ""
+
+
+def test_a_file_that_cannot_be_written_does_not_lose_the_findings(run: Callable[..., Run]) -> None:
+    result = run(BAD, "-f", "json=/no/such/folder/out.json", "-f", "concise")
+    assert result.code == 2
+    assert "INI101" in result.stdout
+    assert "cannot write" in result.stderr
 
 
 def test_verbose_adds_cause_help_and_timing(run: Callable[..., Run]) -> None:

@@ -5,12 +5,14 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
+
 from initcheck.reports import render
 from initcheck.reports.style import Style
 
 if TYPE_CHECKING:
-    from initcheck import Report
     from syrupy.assertion import SnapshotAssertion
+
+    from initcheck import Report
 
 KEYS = {
     "document": ["version", "tool", "models", "findings", "errors"],

@@ -4,13 +4,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
-from initcheck.reports import render
-from initcheck.reports.style import Style
 from rich.cells import cell_len
 
+from initcheck.reports import render
+from initcheck.reports.style import Style
+
 if TYPE_CHECKING:
-    from initcheck import Report
     from syrupy.assertion import SnapshotAssertion
+
+    from initcheck import Report
 
 
 @pytest.mark.parametrize("width", [60, 100])

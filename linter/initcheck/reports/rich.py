@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from initcheck.reports.place import place
+from initcheck.reports.skipped import skipped_sentences
 from initcheck.reports.sparkline import sparkline
 
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ def _block(model: ModelReport, report: Report, style: Style) -> Iterator[Rendera
     for item in report.findings:
         if item.target == model.target:
             yield from _finding(item)
-    yield from (Padding(Text(f"note: {sentence}"), (0, 0, 0, 2)) for sentence in model.assumptions)
+    for sentence in (*model.assumptions, *skipped_sentences(model)):
+        yield Padding(Text(f"note: {sentence}"), (0, 0, 0, 2))
 
 
 def _facts(model: ModelReport) -> str:

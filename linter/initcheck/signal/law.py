@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from initcheck.graph import Axis, Constant, Node, Parameter, Value
+    from initcheck.signal.marginal import Marginal
 
 __all__ = ["BATCH_SIZE", "Argument", "Context", "Law", "Moments", "moments_of"]
 
@@ -158,7 +159,7 @@ class Context:
         parents: Sequence[Signal] = (),
         realized: bool = False,
         uncertainty: float = 0.0,
-        marginal: Table | None = None,
+        marginal: Marginal | None = None,
         profile: NDArray[np.float64] | None = None,
     ) -> Signal:
         """A signal over a new source.
@@ -173,7 +174,7 @@ class Context:
             parents: Signals whose own noise counts as new (THEORY 2.4).
             realized: Whether its length over units is fixed.
             uncertainty: Variance in squared decades.
-            marginal: Shape of its distribution where it is not Gaussian, any location and scale.
+            marginal: Shape of its distribution and response where it is not Gaussian.
             profile: Spatial profile, mean 1.
         """
         noise = noise or {}
@@ -186,7 +187,7 @@ class Context:
         if mean_square < _SMALLEST:
             mean_square = mean = 0.0
         variance = max(mean_square - mean * mean, 0.0)
-        base, powers = _shape_base(mean, variance, marginal)
+        base, powers = _shape_base(mean, variance, None if marginal is None else marginal.table)
         source = Source(
             index=self.next_index(),
             base=base,
@@ -201,13 +202,12 @@ class Context:
             like,
             source=source,
             table=base,
-            slope=np.ones_like(base),
+            slope=np.ones_like(base) if marginal is None else marginal.slope,
             stretch=base,
             shape=shape,
             axes=axes,
             profile=profile,
-            own_index=-1,
-            own_noise=0.0,
+            own_noise=None,
             logits=None,
             mixing=None,
         )

@@ -1,41 +1,125 @@
-"""Distribution of a sum or a mixture as a table over one standard normal."""
+"""Distributions that are not Gaussian as tables over one standard normal, with the response at every value."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from initcheck.signal.quadrature import COARSE_NODES, COARSE_WEIGHTS, NODES, Table
+from initcheck.signal.quadrature import COARSE_NODES, COARSE_WEIGHTS, NODES, WEIGHTS, Table
 
-__all__ = ["mixture_marginal", "quantile_table", "sum_marginal"]
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
-_QUANTILES = np.array([0.5 * math.erfc(-z / math.sqrt(2.0)) for z in NODES])
-_PAIR_WEIGHTS = np.outer(COARSE_WEIGHTS, COARSE_WEIGHTS).ravel()
+    from initcheck.signal.signal import Signal
+
+__all__ = [
+    "LEVELS",
+    "Marginal",
+    "extreme_marginal",
+    "mixture_marginal",
+    "product_marginal",
+    "quantile_marginal",
+    "shape_of",
+    "sum_marginal",
+]
+
+LEVELS = np.array([0.5 * math.erfc(-z / math.sqrt(2.0)) for z in NODES])
+"""Probability below each quadrature node."""
+
+_EDGES = np.concatenate([[0.0], np.cumsum(WEIGHTS)])
+_USED = np.flatnonzero(WEIGHTS > 1e-9)
+_PAIR_WEIGHTS = np.outer(COARSE_WEIGHTS, COARSE_WEIGHTS)
 
 
-def quantile_table(values: Table, weights: Table) -> Table:
+@dataclass(frozen=True, slots=True)
+class Marginal:
+    """A distribution of any location and scale.
+
+    Attributes:
+        table: Values over z.
+        response: Root mean square of the small-perturbation response over z, any scale: a rectified unit that is zero
+            does not respond, so the response must not be spread over all values.
+    """
+
+    table: Table
+    response: Table
+
+    @property
+    def slope(self) -> Table:
+        """The response with mean square 1."""
+        power = float(WEIGHTS @ (self.response * self.response))
+        return self.response / math.sqrt(power) if power > 0.0 else np.ones_like(self.response)
+
+
+def shape_of(x: Signal, sign: float = 1.0) -> Marginal | None:
+    """Shape of ±x, None for a Gaussian."""
+    return None if x.is_gaussian else Marginal(math.copysign(1.0, sign) * x.table, np.abs(x.slope))
+
+
+def quantile_marginal(values: Table, responses: Table, weights: Table) -> Marginal:
     """Table of a non-decreasing f with f(z) distributed as the weighted values.
 
     Args:
         values: Atoms of the distribution.
-        weights: Their probabilities.
+        responses: Mean square of the response at each of them.
+        weights: Their probabilities, which sum to 1.
     """
-    order = np.argsort(values)
-    cumulative = np.cumsum(weights[order]) - 0.5 * weights[order]
-    table: Table = np.interp(_QUANTILES, cumulative, values[order])
-    return table
+    order = np.argsort(values, axis=None, kind="stable")
+    values, responses, weights = values.ravel()[order], responses.ravel()[order], weights.ravel()[order]
+    reached = np.concatenate([[0.0], np.cumsum(weights)])
+    table = np.interp(LEVELS, 0.5 * (reached[1:] + reached[:-1]), values)
+    total = np.interp(_EDGES, reached, np.concatenate([[0.0], np.cumsum(weights * responses)]))
+    cells = np.diff(total)[_USED] / WEIGHTS[_USED]
+    return Marginal(table, np.sqrt(np.interp(NODES, NODES[_USED], np.maximum(cells, 0.0))))
 
 
-def sum_marginal(first: Table, second: Table, sign: float = 1.0) -> Table:
-    """Distribution of x + sign * y for independent x and y given by their tables."""
-    x = np.interp(COARSE_NODES, NODES, first)
-    y = np.interp(COARSE_NODES, NODES, second)
-    return quantile_table((x[:, None] + sign * y[None, :]).ravel(), _PAIR_WEIGHTS)
+def sum_marginal(x: Signal, y: Signal, sign: float = 1.0) -> Marginal:
+    """Distribution of x + sign * y for independent x and y."""
+    return _pairwise(x, y, lambda a, b: a + sign * b, lambda _a, _b, da, db: da + db)
 
 
-def mixture_marginal(tables: list[Table], shares: list[float]) -> Table:
-    """Distribution of a value that is drawn from each table with the given probability."""
-    x = np.concatenate([np.interp(COARSE_NODES, NODES, table) for table in tables])
-    w = np.concatenate([share * COARSE_WEIGHTS for share in shares])
-    return quantile_table(x, w)
+def product_marginal(x: Signal, y: Signal) -> Marginal:
+    """Distribution of x y for independent x and y."""
+    return _pairwise(x, y, lambda a, b: a * b, lambda a, b, da, db: b * b * da + a * a * db)
+
+
+def extreme_marginal(x: Signal, y: Signal, sign: float = 1.0) -> Marginal:
+    """Distribution of max(x, y), or min(x, y) for ``sign`` -1, of independent x and y."""
+    return _pairwise(
+        x,
+        y,
+        lambda a, b: sign * np.maximum(sign * a, sign * b),
+        lambda a, b, da, db: np.where(sign * a >= sign * b, da, db),
+    )
+
+
+def mixture_marginal(parts: Sequence[Signal], shares: Sequence[float]) -> Marginal:
+    """Distribution of a value that is drawn from each part with the given probability."""
+    atoms = [_atoms(part) for part in parts]
+    weights = np.concatenate([share * COARSE_WEIGHTS for share in shares])
+    return quantile_marginal(
+        np.concatenate([values for values, _ in atoms]),
+        np.concatenate([responses for _, responses in atoms]),
+        weights / weights.sum(),
+    )
+
+
+def _atoms(x: Signal) -> tuple[Table, Table]:
+    """Values and mean-square responses on the coarse nodes."""
+    values = np.interp(COARSE_NODES, NODES, x.table)
+    return values, x.source.perturbation * np.interp(COARSE_NODES, NODES, x.slope * x.slope)
+
+
+def _pairwise(
+    x: Signal,
+    y: Signal,
+    combine: Callable[[Table, Table], Table],
+    respond: Callable[[Table, Table, Table, Table], Table],
+) -> Marginal:
+    a, da = (part[:, None] for part in _atoms(x))
+    b, db = (part[None, :] for part in _atoms(y))
+    values, responses = np.broadcast_arrays(combine(a, b), respond(a, b, da, db))
+    return quantile_marginal(values, responses, _PAIR_WEIGHTS)

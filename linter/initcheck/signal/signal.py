@@ -90,7 +90,8 @@ class Signal:
     Attributes:
         source: What z is.
         table: Values of x on the quadrature nodes.
-        slope: dx/dx0 on the nodes, root mean square over the cell at kinks.
+        slope: Response to the source's perturbation on the nodes: dx/dx0 times the source's own (1 for a Gaussian, of
+            mean square 1 else), root mean square over the cell at kinks.
         stretch: dx/d(ln scale of x0) on the nodes.
         shape: Sizes of the axes.
         axes: What each axis runs over.
@@ -101,8 +102,8 @@ class Signal:
         growth: log10 of the growth of the mean square over residual additions in the segment.
         profile: Mean square over the spatial axes relative to its mean, None when uniform.
         assumed: Whether an operation before it in the segment was not understood.
-        own_index: Name of the noise that the finite number of units adds when x is summed over.
-        own_noise: Variance of ln M from the finite number of units, beyond the source's noise (nats squared).
+        own_noise: What the finite number of units adds to ln M when x is summed over, beyond the source's noise, as a
+            combination of independent variables; None while nobody asked.
         logits: Set on attention logits.
         mixing: Set on attention weights.
         mean_square: E[x²], filled in.
@@ -121,8 +122,7 @@ class Signal:
     growth: float = 0.0
     profile: NDArray[np.float64] | None = None
     assumed: bool = False
-    own_index: int = -1
-    own_noise: float = 0.0
+    own_noise: Mapping[int, float] | None = None
     logits: Logits | None = None
     mixing: Mixing | None = None
     mean_square: float = field(init=False)
@@ -190,8 +190,8 @@ class Signal:
         """Ln M of x as a linear combination of independent variables, that of its own finite width included."""
         elasticity = self.elasticity
         combined = {k: elasticity * c for k, c in self.source.noise.items() if abs(elasticity * c) > 1e-9}
-        if self.own_noise > 0.0:
-            combined[self.own_index] = math.sqrt(self.own_noise)
+        for index, coefficient in (self.own_noise or {}).items():
+            combined[index] = combined.get(index, 0.0) + coefficient
         return combined
 
     def log_length_variance(self) -> float:
@@ -236,7 +236,7 @@ class Signal:
 
     def fresh(self) -> Signal:
         """The same values without what was worked out for the old ones: finite-width noise and attention state."""
-        return replace(self, own_index=-1, own_noise=0.0, logits=None, mixing=None)
+        return replace(self, own_noise=None, logits=None, mixing=None)
 
     def scaled(self, factor: float) -> Signal:
         """The signal c * x."""

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, helper, parser
+
 from initcheck.errors import ModelLoadError
 from initcheck.sources.onnx.read import read_model
 from initcheck.sources.onnx.wire import header
-from onnx import TensorProto, helper, parser
 
 if TYPE_CHECKING:
     from collections.abc import Callable

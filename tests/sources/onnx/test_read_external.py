@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
+
 from initcheck.errors import ModelLoadError
 from initcheck.sources.onnx.read import read_model
-from onnx import TensorProto, helper
 
 if TYPE_CHECKING:
     from pathlib import Path

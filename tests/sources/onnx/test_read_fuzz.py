@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper, parser
+
 from initcheck.errors import ModelLoadError
 from initcheck.sources.onnx.read import read_model
-from onnx import TensorProto, helper, numpy_helper, parser
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from initcheck.sources.onnx.wire import header
 from onnx import TensorProto, parser
+
+from initcheck.sources.onnx.wire import header
 
 pytestmark = [
     pytest.mark.slow,

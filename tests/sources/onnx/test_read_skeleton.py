@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from initcheck.sources.onnx.read import read_model
 from onnx import TensorProto, helper, numpy_helper, parser, shape_inference
+
+from initcheck.sources.onnx.read import read_model
 
 LARGE = np.random.default_rng(0).standard_normal((40, 50)).astype(np.float32)
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto, external_data_helper, helper, numpy_helper
+
 from initcheck.sources.onnx.elements import ELEMENTS
 from initcheck.sources.onnx.read import read_model
 from initcheck.sources.onnx.tensor import FileRange
 from initcheck.sources.onnx.wire import header
-from onnx import TensorProto, external_data_helper, helper, numpy_helper
 
 if TYPE_CHECKING:
     from pathlib import Path

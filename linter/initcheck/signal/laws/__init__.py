@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING
 
 from initcheck.graph import Op
 from initcheck.signal.laws.attention import AttentionLaw, MatmulLaw, SoftmaxLaw
-from initcheck.signal.laws.combine import ExtremeLaw, ProductLaw, QuotientLaw, SumLaw, WhereLaw
+from initcheck.signal.laws.choice import ExtremeLaw, WhereLaw
+from initcheck.signal.laws.combine import ProductLaw, QuotientLaw, SumLaw
 from initcheck.signal.laws.convolution import ConvolutionLaw, TransposedConvolutionLaw
 from initcheck.signal.laws.elementwise import DropoutLaw, ElementwiseLaw
 from initcheck.signal.laws.linear import EmbeddingLaw, LinearLaw
 from initcheck.signal.laws.normalization import NormalizeLaw
 from initcheck.signal.laws.opaque import OpaqueLaw
 from initcheck.signal.laws.pooling import AveragePoolLaw, MaxPoolLaw, PadLaw, ReduceLaw, ResizeLaw
+from initcheck.signal.laws.recurrent import RecurrentLaw
 from initcheck.signal.laws.shape import (
     ConcatLaw,
     ExpandLaw,
@@ -33,7 +35,7 @@ LAWS: dict[Op, Law] = {
     Op.CONV: ConvolutionLaw(),
     Op.CONV_TRANSPOSE: TransposedConvolutionLaw(),
     Op.EMBEDDING: EmbeddingLaw(),
-    Op.RECURRENT: OpaqueLaw(),
+    Op.RECURRENT: RecurrentLaw(),
     Op.OPAQUE: OpaqueLaw(),
     Op.MATMUL: MatmulLaw(),
     Op.ADD: SumLaw(1.0),
@@ -61,4 +63,4 @@ LAWS: dict[Op, Law] = {
     Op.EXPAND: ExpandLaw(),
     Op.IDENTITY: IdentityLaw(),
 }
-"""Operation -> law. A recurrent layer has no law yet and is treated as not understood."""
+"""Operation -> law."""

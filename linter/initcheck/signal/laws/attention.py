@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AttentionLaw", "MatmulLaw", "SoftmaxLaw"]
 
+_Overlaps: TypeAlias = tuple[float, float, float]
 _ROWS = 16
 _WORK = 1 << 17
 _LARGEST_LOGIT_VARIANCE = 400.0
@@ -76,7 +77,8 @@ def products(a: Signal, b: Signal, shape: tuple[int, ...], context: Context) -> 
     logits = Logits(
         variance=width * left.mean_square * spread,
         row_correlation=min(max(left.pair_position / left.mean_square, 0.0), 1.0) if left.mean_square > 0.0 else 1.0,
-        perturbation=perturbation,
+        # What a query's change adds alike to all keys cancels in the softmax.
+        perturbation=width * (left.mean_square * right.perturbation + spread * left.perturbation),
     )
     return replace(result, logits=logits, assumed=a.assumed or b.assumed)
 
@@ -95,9 +97,9 @@ class SoftmaxLaw:
             return (None,)
         if x.logits is not None and axis == len(x.shape) - 1 and len(x.shape) >= 2:
             return (attention_weights(x, x.logits, x.shape, context),)
-        same, _ = overlaps(x.variance, 0.0, 1, keys, None)
+        same, _, response = overlaps(x.variance, 0.0, 1, keys, None)
         moments = moments_of(x)
-        softened = _response(same, moments.perturbation, 1.0) / keys
+        softened = response * moments.perturbation / keys
         return (
             context.create(
                 Moments(same / keys, 1.0 / keys, 1.0 / keys**2, 1.0 / keys**2, softened),
@@ -113,8 +115,8 @@ class SoftmaxLaw:
 def attention_weights(x: Signal, logits: Logits, shape: tuple[int, ...], context: Context) -> Signal:
     """Softmax of logits over the last axis."""
     queries, keys = shape[-2], shape[-1]
-    same, other = overlaps(logits.variance, logits.row_correlation, queries, keys, logits.mask)
-    mixing = Mixing(same, other, _response(same, logits.perturbation, 1.0))
+    same, other, response = overlaps(logits.variance, logits.row_correlation, queries, keys, logits.mask)
+    mixing = Mixing(same, other, response * logits.perturbation)
     result = context.create(
         Moments(same / keys, 1.0 / keys, max(other, 0.0) / keys, 1.0 / keys**2, mixing.perturbation / keys),
         x,
@@ -122,11 +124,6 @@ def attention_weights(x: Signal, logits: Logits, shape: tuple[int, ...], context
         axes=x.axes,
     )
     return replace(result, mixing=mixing)
-
-
-def _response(same: float, perturbation: float, spread: float) -> float:
-    """Mean square of Σ_b δA_ab v_b for values of variance ``spread`` over positions: S (1 - S) δl² (THEORY 2.10)."""
-    return same * max(1.0 - same, 0.0) * perturbation * spread
 
 
 def mixed(mixing: Mixing, values: Signal, shape: tuple[int, ...], context: Context) -> Signal:
@@ -153,10 +150,11 @@ def mixed(mixing: Mixing, values: Signal, shape: tuple[int, ...], context: Conte
 
 def overlaps(
     variance: float, row_correlation: float, queries: int, keys: int, mask: NDArray[np.float64] | None
-) -> tuple[float, float]:
-    """S = E Σ_b A_ab² and O = E Σ_b A_ab A_a'b (THEORY 2.8).
+) -> _Overlaps:
+    """S = E Σ_b A_ab², O = E Σ_b A_ab A_a'b, and softmax's response, by fixed-seed sampling with the concrete mask.
 
-    Gaussian logits are sampled with a fixed seed and the concrete mask.
+    Logits are Gaussian (THEORY 2.8). Where they change by independent amounts of mean square 1, Σ_b A_ab v_b for values
+    of variance 1 changes by a mean square of Σ A² - 2 Σ A³ + (Σ A²)²; S (1 - S) for uniform weights (THEORY 2.10).
 
     Args:
         variance: Of one query's logits over keys.
@@ -177,13 +175,13 @@ def _rounded(variance: float) -> float:
 
 
 @lru_cache(maxsize=256)
-def _sampled(variance: float, row_correlation: float, rows: int, keys: int) -> tuple[float, float]:
+def _sampled(variance: float, row_correlation: float, rows: int, keys: int) -> _Overlaps:
     return _overlap(variance, row_correlation, np.zeros((rows, keys)))
 
 
 def _sampled_masked(
     variance: float, row_correlation: float, queries: int, keys: int, mask: NDArray[np.float64]
-) -> tuple[float, float]:
+) -> _Overlaps:
     full = (
         np.broadcast_to(mask, (*np.broadcast_shapes(mask.shape[:-2], ()), queries, keys))
         if mask.ndim >= 2
@@ -193,10 +191,11 @@ def _sampled_masked(
     chosen = np.unique(np.linspace(0, queries - 1, min(queries, _ROWS)).round().astype(int))
     picked = planes[:: max(len(planes) // 4, 1)][:4, chosen]
     results = [_overlap(_rounded(variance), row_correlation, np.asarray(plane)) for plane in picked]
-    return float(np.mean([s for s, _ in results])), float(np.mean([o for _, o in results]))
+    same, other, response = np.mean(results, axis=0)
+    return float(same), float(other), float(response)
 
 
-def _overlap(variance: float, row_correlation: float, mask: NDArray[np.float64]) -> tuple[float, float]:
+def _overlap(variance: float, row_correlation: float, mask: NDArray[np.float64]) -> _Overlaps:
     rows, keys = mask.shape
     repeats = max(4, min(64, _WORK // max(rows * keys, 1)))
     rng = np.random.default_rng(0)
@@ -208,12 +207,14 @@ def _overlap(variance: float, row_correlation: float, mask: NDArray[np.float64])
     weights = np.exp(logits - np.where(np.isfinite(top), top, 0.0))
     total = weights.sum(axis=-1, keepdims=True)
     weights = np.divide(weights, total, out=np.zeros_like(weights), where=total > 0.0)
-    same = float(np.mean(np.sum(weights * weights, axis=-1)))
+    squares = np.sum(weights * weights, axis=-1)
+    same = float(squares.mean())
+    response = float(np.mean(squares - 2.0 * np.sum(weights**3, axis=-1) + squares * squares))
     if rows < 2:
-        return same, same
+        return same, same, response
     columns = weights.sum(axis=1)
     both = float(np.mean(np.sum(columns * columns, axis=-1)))
-    return same, max((both - rows * same) / (rows * (rows - 1)), 0.0)
+    return same, max((both - rows * same) / (rows * (rows - 1)), 0.0), response
 
 
 class AttentionLaw:

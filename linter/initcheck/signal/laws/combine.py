@@ -1,4 +1,4 @@
-"""Sums, products, quotients and extremes of two values."""
+"""Sums, products and quotients of two values."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from initcheck.graph import Axis, Node, Op
+from initcheck.graph import Axis, Node
 from initcheck.signal.functions import apply
 from initcheck.signal.law import Argument, Context, Moments
-from initcheck.signal.marginal import quantile_table, sum_marginal
+from initcheck.signal.marginal import product_marginal, shape_of, sum_marginal
 from initcheck.signal.operands import Factor, Operand, aligned, factor_signal, factors, join, operand, output_layout
-from initcheck.signal.quadrature import COARSE_NODES, COARSE_WEIGHTS, NODES, Table
-from initcheck.signal.signal import Signal
+from initcheck.signal.signal import Logits, Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
-__all__ = ["ExtremeLaw", "ProductLaw", "QuotientLaw", "SumLaw", "WhereLaw"]
+    from initcheck.signal.quadrature import Table
+
+__all__ = ["Axes", "ProductLaw", "QuotientLaw", "SumLaw", "multiply"]
 
 Axes = tuple[Axis, ...]
 _NEGLIGIBLE = 1e-12
@@ -90,7 +91,7 @@ class SumLaw:
             ).fresh()
         if x.logits is not None and y.logits is None and y.gain == 0.0:
             # A learned position bias spreads the logits over keys but does not see the input.
-            return replace(x, logits=replace(x.logits, variance=x.logits.variance + y.variance))
+            return replace(x, logits=_spread(x.logits, y.variance))
         if _negligible(y, x) and x.shape == shape:
             return x
         if _negligible(x, y) and y.shape == shape and self.sign > 0.0:
@@ -104,9 +105,20 @@ def _negligible(small: Signal, large: Signal) -> bool:
     return small.mean_square <= _NEGLIGIBLE * large.mean_square and small.gain <= 1e-9 * large.gain
 
 
+def _spread(logits: Logits, variance: float) -> Logits:
+    """Logits with something added that is independent from key to key and from query to query."""
+    total = logits.variance + variance
+    shared = logits.row_correlation * logits.variance / total if total > 0.0 else logits.row_correlation
+    return replace(logits, variance=total, row_correlation=shared)
+
+
 def _masked(x: Signal, other: Factor) -> Signal:
-    if x.logits is None or other.values is None:
+    if x.logits is None:
         return x
+    if other.values is None:
+        # A learned position bias of unknown values spreads the logits over keys.
+        spread = max(other.mean_square - other.mean * other.mean, 0.0)
+        return replace(x, logits=_spread(x.logits, spread))
     previous = x.logits.mask
     mask = other.values if previous is None else previous + other.values
     return replace(x, logits=replace(x.logits, mask=mask))
@@ -137,7 +149,7 @@ def _add_independent(
         inner = _inner_product_noise(left, right, square, shape, axes)
         if inner > 0.0:
             noise[context.next_index()] = math.sqrt(inner)
-    marginal = None if x.is_gaussian and y.is_gaussian else sum_marginal(x.table, y.table, sign)
+    marginal = None if x.is_gaussian and y.is_gaussian else sum_marginal(x, y, sign)
     result = context.create(
         moments,
         x,
@@ -264,7 +276,7 @@ def _multiply_factor(x: Signal, factor: Factor, shape: tuple[int, ...], axes: Ax
         parents=(x,),
         realized=True,
         uncertainty=x.uncertainty**2,
-        marginal=None if x.is_gaussian else math.copysign(1.0, factor.mean) * x.table,
+        marginal=shape_of(x, factor.mean),
         profile=x.profile,
     )
 
@@ -295,111 +307,7 @@ def _multiply_independent(
         parents=(x, y),
         realized=True,
         uncertainty=x.uncertainty**2 + y.uncertainty**2,
-        marginal=math.copysign(1.0, other.mean) * carrier.table if nearly_constant else None,
+        marginal=shape_of(carrier, other.mean) if nearly_constant else product_marginal(x, y),
         profile=x.profile if x.shape == shape else y.profile,
     )
     return join(result, x, y, node.name, context, additive=False)
-
-
-class ExtremeLaw:
-    """max(x, y) or min(x, y); with a number it is a clip, with another source the maximum of independent values."""
-
-    def __init__(self, op: Op) -> None:
-        self.largest = op is Op.MAXIMUM
-
-    def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
-        """Extreme of two operands."""
-        first, second = operand(args[0]), operand(args[1])
-        if isinstance(second, Signal) and not isinstance(first, Signal):
-            first, second = second, first
-        if not isinstance(first, Signal):
-            return (None,)
-        if isinstance(second, float):
-            bound = {"minimum": second} if self.largest else {"maximum": second}
-            return (first.map(*apply("clip", first.table, **bound)),)
-        layout = output_layout(context.shape(node), (first, second))
-        if not isinstance(second, Signal) or layout is None:
-            return (None,)
-        shape, axes = layout
-        if first.source.index == second.source.index:
-            wins = first.table >= second.table if self.largest else first.table <= second.table
-            return (
-                replace(
-                    first,
-                    table=np.where(wins, first.table, second.table),
-                    slope=np.where(wins, first.slope, second.slope),
-                    stretch=np.where(wins, first.stretch, second.stretch),
-                    shape=shape,
-                    axes=axes,
-                ).fresh(),
-            )
-        return (
-            _independent_extreme(first, second, np.maximum if self.largest else np.minimum, shape, axes, node, context),
-        )
-
-
-def _independent_extreme(
-    x: Signal,
-    y: Signal,
-    extreme: Callable[[Table, Table], Table],
-    shape: tuple[int, ...],
-    axes: Axes,
-    node: Node,
-    context: Context,
-) -> Signal:
-    a = np.interp(COARSE_NODES, NODES, x.table)[:, None]
-    b = np.interp(COARSE_NODES, NODES, y.table)[None, :]
-    weights = np.outer(COARSE_WEIGHTS, COARSE_WEIGHTS)
-    values = extreme(a, b)
-    share = float(np.sum(weights * (values == a)))
-    mean, square = float(np.sum(weights * values)), float(np.sum(weights * values * values))
-    left, right = aligned(x, shape, axes), aligned(y, shape, axes)
-    variance = max(square - mean * mean, 0.0)
-    rho_position = share * x.source.rho_position + (1.0 - share) * y.source.rho_position
-    rho_sample = share * x.source.rho_sample + (1.0 - share) * y.source.rho_sample
-    noise = {k: share * c for k, c in x.noise().items()}
-    for index, coefficient in y.noise().items():
-        noise[index] = noise.get(index, 0.0) + (1.0 - share) * coefficient
-    result = context.create(
-        Moments(
-            square,
-            mean,
-            mean * mean + rho_position * variance,
-            mean * mean + rho_sample * variance,
-            share * left.perturbation + (1.0 - share) * right.perturbation,
-        ),
-        x,
-        shape=shape,
-        axes=axes,
-        noise=noise,
-        parents=(x, y),
-        uncertainty=max(x.uncertainty, y.uncertainty) ** 2,
-        marginal=quantile_table(values.ravel(), weights.ravel()),
-    )
-    return join(result, x, y, node.name, context)
-
-
-class WhereLaw:
-    """where(condition, a, b) with a condition that does not depend on the input: a mask, or a mixture by its share."""
-
-    def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
-        """Masked logits, or a mixture; unknown for a condition computed from the input."""
-        condition, first, second = operand(args[0]), operand(args[1]), operand(args[2])
-        if isinstance(condition, float):
-            chosen = first if condition else second
-            return (chosen if isinstance(chosen, Signal) else None,)
-        if not isinstance(condition, Factor) or condition.values is None:
-            return (None,)
-        share = condition.mean
-        if isinstance(second, Signal) and not isinstance(first, Signal):
-            first, second, share = second, first, 1.0 - share
-            condition = replace(condition, values=1.0 - np.asarray(condition.values))
-        if not isinstance(first, Signal) or not isinstance(second, float):
-            return (None,)
-        if first.logits is not None:
-            mask = np.where(np.asarray(condition.values) > 0.5, 0.0, -np.inf)
-            return (replace(first, logits=replace(first.logits, mask=mask)),)
-        if second != 0.0:
-            return (None,)
-        kept = Factor(condition.shape, share, share, np.asarray(condition.values))
-        return (multiply(first, kept, node, context),)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from initcheck.signal.functions import FUNCTIONS, apply
 from initcheck.signal.law import Argument, Context, moments_of
+from initcheck.signal.marginal import shape_of
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ class DropoutLaw:
                 noise=x.noise(),
                 parents=(x,),
                 uncertainty=x.uncertainty**2,
-                marginal=None if x.is_gaussian else x.table,
+                marginal=shape_of(x),
                 profile=x.profile,
             ),
         )

@@ -10,7 +10,9 @@ import numpy as np
 
 from initcheck.graph import Axis, Node, Parameter
 from initcheck.signal.law import Argument, Context, Moments, moments_of
+from initcheck.signal.marginal import shape_of
 from initcheck.signal.operands import Factor, operand
+from initcheck.signal.quadrature import expectation
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
@@ -40,9 +42,8 @@ class NormalizeLaw:
     """y = γ (x - m) / sqrt(v + ε) + β (THEORY 2.6).
 
     The statistic v is that of the normalised group: all features of a position (layer, rms), one channel over batch and
-    positions (batch), a group of channels over positions (group, instance). Perturbation: γ² d / (v + ε) (1 - 2/n)
-    (2.11). Batch norm in inference mode divides by stored statistics and normalises nothing: an affine map, the segment
-    goes on.
+    positions (batch), a group of channels over positions (group, instance). A perturbation is divided by it too (2.11).
+    Batch norm in inference mode divides by stored statistics and normalises nothing: an affine map, no new segment.
     """
 
     def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
@@ -58,10 +59,8 @@ class NormalizeLaw:
         gamma, beta = _affine(args)
         divisor = removed.variance + epsilon
         moments = moments_of(x)
-        lost = max(1.0 - 2.0 / removed.group, 0.0) if removed.group > 2 else 0.0
         if kind == "rms":
             centred = Moments(x.mean_square, x.mean, moments.pair_position, moments.pair_sample, moments.perturbation)
-            lost = max(1.0 - 1.0 / removed.group, 0.0)
         else:
             centred = Moments(
                 removed.variance,
@@ -75,7 +74,7 @@ class NormalizeLaw:
             gamma.mean * centred.mean / math.sqrt(divisor),
             gamma.mean_square * centred.pair_position / divisor,
             gamma.mean_square * centred.pair_sample / divisor,
-            gamma.mean_square * lost * centred.perturbation / divisor,
+            gamma.mean_square * _response(x, removed, divisor, centred=kind != "rms") * centred.perturbation / divisor,
         )
         shifted = _shifted(scaled, beta)
         kept = epsilon / divisor
@@ -87,7 +86,7 @@ class NormalizeLaw:
             noise={} if kind == "batch" else {k: kept * c for k, c in x.noise().items() if kept > 1e-6},
             realized=True,
             uncertainty=(kept * x.uncertainty) ** 2,
-            marginal=None if x.is_gaussian or gamma.mean == 0.0 else math.copysign(1.0, gamma.mean) * x.table,
+            marginal=None if gamma.mean == 0.0 else shape_of(x, gamma.mean),
             profile=x.profile if kind in {"batch", "group", "instance"} else None,
         )
         context.segments.closings[node.name] = x.segment_gain * x.start_mean_square / divisor if divisor > 0.0 else 0.0
@@ -102,6 +101,23 @@ class NormalizeLaw:
                 assumed=False,
             ),
         )
+
+
+def _response(x: Signal, removed: _Removed, divisor: float, *, centred: bool) -> float:
+    """What a statistic of n elements does to a perturbation beyond dividing by the expected variance.
+
+    The directions of the mean and of x itself are taken out, 1 - 2/n (THEORY 2.11), and the variance of n elements
+    fluctuates, E[1/v] = (1 + (κ-1)/n) / E[v] with κ the kurtosis; both only as far as epsilon lets the divisor move.
+    """
+    n = removed.group
+    if n <= 2.0 or divisor <= 0.0:
+        return 0.0
+    deviations = x.table - x.mean if centred else x.table
+    square = expectation(deviations**2)
+    kurtosis = expectation(deviations**4) / square**2 if square > 0.0 else 1.0
+    share = removed.variance / divisor
+    directions = share + 1.0 if centred else share
+    return (1.0 - directions / n) * (1.0 + share * share * min((kurtosis - 1.0) / n, 1.0))
 
 
 def _affine(args: Sequence[Argument]) -> tuple[Factor, Factor]:
@@ -130,55 +146,45 @@ def _shifted(moments: Moments, beta: Factor) -> Moments:
 
 
 def _removed(kind: str, node: Node, x: Signal, context: Context) -> _Removed:
+    features, positions = _group(kind, node, x)
     if kind == "rms":
-        return _Removed(0.0, 0.0, x.mean_square, _group_size(node, x))
-    if kind == "layer":
-        return _over_features(node, x)
-    q, coherent = x.mean_square, x.mean * x.mean
-    positions = max(x.positions, 1)
+        return _Removed(0.0, 0.0, x.mean_square, float(features * positions))
     # Positions of unequal length share less than their pair moment says: squared mean root of the profile (THEORY 2.6).
     share = 1.0 if x.profile is None else float(np.mean(np.sqrt(np.maximum(x.profile, 0.0)))) ** 2
-    position, sample = share * x.pair_position, share * x.pair_sample
-    within = (q + (positions - 1) * position) / positions
-    if kind == "batch":
-        batch = context.batch
-        common = (within + (batch - 1) * sample) / batch
-        return _Removed(common, common, max(q - common, 0.0), float(batch * positions))
-    channels = x.shape[1] // int(node.attributes.get("groups", 1)) if kind == "group" else 1
-    moment = (within + (channels - 1) * coherent) / channels
-    between = (sample + (channels - 1) * coherent) / channels
-    return _Removed(moment, between, max(q - moment, 0.0), float(channels * positions))
-
-
-def _normalised_axes(node: Node, x: Signal) -> tuple[int, ...]:
-    return tuple(int(axis) % len(x.shape) for axis in node.attributes.get("axes", (-1,)))
-
-
-def _group_size(node: Node, x: Signal) -> float:
-    return float(math.prod(x.shape[i] for i in _normalised_axes(node, x)))
-
-
-def _over_features(node: Node, x: Signal) -> _Removed:
-    """Layer normalisation over features, over positions too where the axes say so.
-
-    The mean of n units is itself random, with variance v/n.
-    """
-    axes = _normalised_axes(node, x)
-    features = max(math.prod(x.shape[i] for i in axes if x.axes[i] is not Axis.POSITION), 1)
-    positions = math.prod(x.shape[i] for i in axes if x.axes[i] is Axis.POSITION)
     coherent = x.mean * x.mean
-    within = (x.mean_square + (positions - 1) * x.pair_position) / positions
+    within = (x.mean_square + (positions - 1) * share * x.pair_position) / positions
+    between = share * x.pair_sample
+    if kind == "batch":
+        common = (within + (context.batch - 1) * between) / context.batch
+        return _Removed(common, common, max(x.mean_square - common, 0.0), float(context.batch * positions))
 
     def of_means(pair: float) -> float:
+        """Second moment of means over the features from that of one feature: the mean of n units is random by v/n."""
         return coherent + (pair - coherent) / features
 
     moment = of_means(within)
     return _Removed(
         position=moment if positions > 1 else of_means(x.pair_position),
-        sample=of_means(x.pair_sample),
+        sample=of_means(between),
         variance=max(x.mean_square - moment, 0.0),
         group=float(features * positions),
     )
+
+
+def _group(kind: str, node: Node, x: Signal) -> tuple[int, int]:
+    """Features and positions that one statistic is computed over, by what the axes run over."""
+    axes = _normalised_axes(kind, node, x)
+    features = math.prod(x.shape[i] for i in axes if x.axes[i] is not Axis.POSITION)
+    positions = math.prod(x.shape[i] for i in axes if x.axes[i] is Axis.POSITION)
+    if kind == "group":
+        features //= int(node.attributes.get("groups", 1))
+    return max(features, 1), max(positions, 1)
+
+
+def _normalised_axes(kind: str, node: Node, x: Signal) -> tuple[int, ...]:
+    if kind in {"layer", "rms"}:
+        return tuple(int(axis) % len(x.shape) for axis in node.attributes.get("axes", (-1,)))
+    return tuple(range(1 if kind == "group" else 2, len(x.shape)))
 
 
 def _stored_statistics(x: Signal, args: Sequence[Argument], epsilon: float) -> Signal | None:

@@ -12,6 +12,7 @@ import numpy as np
 from initcheck.graph import Axis, Node
 from initcheck.signal.law import Argument, Context, Moments, moments_of
 from initcheck.signal.laws.convolution import window_sums
+from initcheck.signal.marginal import quantile_marginal, shape_of
 from initcheck.signal.quadrature import NODES, expectation
 from initcheck.signal.signal import Signal
 
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["AveragePoolLaw", "MaxPoolLaw", "PadLaw", "ReduceLaw", "ResizeLaw"]
+
+_QUANTILES = 256
+_LARGEST_IMAGE = 1 << 20
+"""Above this many positions borders are a vanishing share."""
 
 
 def averaged(
@@ -66,9 +71,53 @@ class AveragePoolLaw:
         x, shape = args[0], context.shape(node)
         if not isinstance(x, Signal) or shape is None:
             return (None,)
-        count = float(math.prod(node.attributes["kernel"]))
-        result = averaged(x, count, context, shape, x.axes)
+        taps = float(math.prod(node.attributes["kernel"]))
+        counts = _valid_taps(node, x, shape)
+        if counts is None:
+            result = averaged(x, taps, context, shape, x.axes)
+        else:
+            result = _averaged_at_borders(x, counts, node, context, shape)
         return (replace(result, profile=_pooled_profile(x, shape)),)
+
+
+def _valid_taps(node: Node, x: Signal, shape: tuple[int, ...]) -> NDArray[np.float64] | None:
+    """Elements of the input in the window of every output position; None where no window is cut by a border."""
+    attributes, spatial = node.attributes, x.shape[2:]
+    padding = attributes.get("padding", ((0, 0),) * len(spatial))
+    if all(a <= 0 and b <= 0 for a, b in padding) or math.prod(spatial) > _LARGEST_IMAGE or 0 in spatial:
+        return None
+    counts, _ = window_sums(
+        np.ones(spatial), attributes["kernel"], attributes["strides"], attributes["dilations"], padding
+    )
+    return np.maximum(counts, 1.0) if counts.shape == tuple(shape[2:]) else None
+
+
+def _averaged_at_borders(
+    x: Signal, counts: NDArray[np.float64], node: Node, context: Context, shape: tuple[int, ...]
+) -> Signal:
+    """Mean over windows of which border positions see a part, divided by all taps or by those they see."""
+    taps = math.prod(node.attributes["kernel"])
+    divisor = np.full_like(counts, taps) if node.attributes.get("count_include_pad") else counts
+    alone = float(np.mean(counts / divisor**2))
+    pairs = float(np.mean(counts * (counts - 1.0) / divisor**2))
+    reach = float(np.mean(counts / divisor))
+    moments = moments_of(x)
+    result = context.create(
+        Moments(
+            alone * moments.mean_square + pairs * moments.pair_position,
+            reach * moments.mean,
+            reach * reach * moments.pair_position,
+            (alone + pairs) * moments.pair_sample,
+            alone * moments.perturbation,
+        ),
+        x,
+        shape=shape,
+        axes=x.axes,
+        noise=x.noise(),
+        parents=(x,),
+        uncertainty=x.uncertainty**2,
+    )
+    return replace(result, reference=alone * x.reference)
 
 
 def _pooled_profile(x: Signal, shape: tuple[int, ...]) -> NDArray[np.float64] | None:
@@ -86,45 +135,49 @@ def _pooled_profile(x: Signal, shape: tuple[int, ...]) -> NDArray[np.float64] | 
 
 @lru_cache(maxsize=32)
 def _maxima(count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Common parts u and maxima over ``count`` of the rest: fixed-seed quadrature for windows of correlated normals."""
-    rng = np.random.default_rng(0)
-    common = rng.standard_normal((256, 1))
-    # Antithetic halves remove the sampling error of the mean.
-    rest = rng.standard_normal((256, count)).max(axis=1)
-    return (common - common.mean()) / common.std(), rest[None, :]
+    """Common parts u, and maxima over ``count`` of the rest: quantiles of a normal and of the largest of normals."""
+    levels = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
+    fine = np.linspace(-8.0, 8.0, 2001)
+    below = np.array([0.5 * math.erfc(-z / math.sqrt(2.0)) for z in fine])
+    common = np.interp(levels, below, fine)
+    # P(max <= z) = Φ(z)^count.
+    return (common / common.std())[:, None], np.interp(levels, below**count, fine)[None, :]
 
 
 class MaxPoolLaw:
-    """Maximum over a window: f(max), z = sqrt(ρ) u + sqrt(1-ρ) max e, by a fixed 256 x 256 quadrature (THEORY 2.2)."""
+    """Maximum over a window: f(max), z = sqrt(ρ) u + sqrt(1-ρ) max e, by 256 x 256 quantiles (THEORY 2.2)."""
 
     def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
-        """New source; the perturbation is that of the winner, unchanged."""
+        """New source; the perturbation is that of the winner."""
         x, shape = args[0], context.shape(node)
         if not isinstance(x, Signal) or shape is None:
             return (None,)
-        count = int(math.prod(node.attributes["kernel"]))
+        counts = _valid_taps(node, x, shape)
+        count = int(math.prod(node.attributes["kernel"])) if counts is None else round(float(counts.mean()))
         result = maximum(x, count, context, shape, x.axes)
         return (replace(result, profile=_pooled_profile(x, shape)),)
 
 
 def maximum(x: Signal, count: int, context: Context, shape: tuple[int, ...], axes: tuple[Axis, ...]) -> Signal:
-    """Maximum over ``count`` positions of a value that grows with z."""
+    """Maximum over ``count`` positions of a value that is monotone in z."""
     rho = min(max(x.source.rho_position, 0.0), 1.0)
-    common, rest = _maxima(min(count, 1024))
-    values = np.interp(math.sqrt(rho) * common + math.sqrt(1.0 - rho) * rest, NODES, np.maximum.accumulate(x.table))
+    common, rest = _maxima(count)
+    largest = math.sqrt(rho) * common + math.sqrt(1.0 - rho) * rest
+    # z and -z are alike: a value that falls with z is read the other way round.
+    turn = -1 if expectation(x.table * NODES) < 0.0 else 1
+    values = np.interp(largest, NODES, np.maximum.accumulate(x.table[::turn]))
+    responses = x.source.perturbation * np.interp(largest, NODES, (x.slope * x.slope)[::turn])
     mean, square = float(values.mean()), float(np.mean(values * values))
     pair = float(np.mean(values.mean(axis=1) ** 2))
     moments = moments_of(x)
     ratio = square / moments.mean_square if moments.mean_square > 0.0 else 1.0
-    marginal = np.interp(np.linspace(0.0, 1.0, 512), np.linspace(0.0, 1.0, values.size), np.sort(values.ravel()))
-    levels = np.array([0.5 * math.erfc(-z / math.sqrt(2.0)) for z in NODES])
     return context.create(
         Moments(
             square,
             mean,
             min(pair, square),
             mean * mean + max(moments.pair_sample - moments.mean**2, 0.0) * ratio,
-            moments.perturbation,
+            float(responses.mean()),
         ),
         x,
         shape=shape,
@@ -132,7 +185,7 @@ def maximum(x: Signal, count: int, context: Context, shape: tuple[int, ...], axe
         noise=x.noise(),
         parents=(x,),
         uncertainty=x.uncertainty**2,
-        marginal=np.interp(levels, np.linspace(0.0, 1.0, 512), marginal),
+        marginal=quantile_marginal(values, responses, np.full(values.shape, 1.0 / values.size)),
     )
 
 
@@ -224,7 +277,7 @@ class PadLaw:
                 noise=x.noise(),
                 parents=(x,),
                 uncertainty=x.uncertainty**2,
-                marginal=None if x.is_gaussian else x.table,
+                marginal=shape_of(x),
                 profile=profile,
             ),
         )

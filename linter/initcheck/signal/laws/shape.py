@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 from initcheck.graph import Axis, Node, Parameter
 from initcheck.signal.axes import reshape_axes
 from initcheck.signal.law import Argument, Context, Moments
-from initcheck.signal.marginal import mixture_marginal
+from initcheck.signal.marginal import Marginal, mixture_marginal, shape_of
 from initcheck.signal.operands import Factor, aligned, factors, join, operand
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from initcheck.signal.quadrature import Table
 
 __all__ = ["ConcatLaw", "ExpandLaw", "IdentityLaw", "ReshapeLaw", "SliceLaw", "SplitLaw", "TransposeLaw"]
 
@@ -96,7 +95,7 @@ class ExpandLaw:
                 parents=(x,),
                 realized=True,
                 uncertainty=x.uncertainty**2,
-                marginal=None if x.is_gaussian else x.table,
+                marginal=shape_of(x),
             ),
         )
 
@@ -222,10 +221,8 @@ def _mixed(parts: list[tuple[float, Moments]], *, along_positions: bool) -> Mome
     )
 
 
-def _marginal(parts: list[_Part]) -> Table | None:
-    tables = [(w, s.table) for w, _, s in parts if s is not None]
-    if len(tables) != len(parts):
+def _marginal(parts: list[_Part]) -> Marginal | None:
+    signals = [(w, s) for w, _, s in parts if s is not None]
+    if len(signals) != len(parts) or all(s.is_gaussian for _, s in signals):
         return None
-    if all(s is not None and s.is_gaussian for _, _, s in parts):
-        return None
-    return mixture_marginal([t for _, t in tables], [w for w, _ in tables])
+    return mixture_marginal([s for _, s in signals], [w for w, _ in signals])

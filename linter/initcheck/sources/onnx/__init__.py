@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from initcheck.sources.onnx.load import load as load
+from initcheck.sources.onnx.lower import load as load
 
 __all__ = ["load"]

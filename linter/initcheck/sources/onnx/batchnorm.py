@@ -76,8 +76,8 @@ def _is_renamed(call: Call, build: Builder) -> bool:
 def may_hide_normalization(graph: Graph) -> bool:
     """Whether normalisation may have been folded away without a trace.
 
-    A fold leaves a bias, all zero at initialisation. Convolutions are beyond suspicion where a bias is not zero, or where
-    an exporter that renames what it computes left weight and bias under one module's name.
+    A fold leaves a bias, all zero at initialisation. Convolutions are beyond suspicion where a bias is not zero, or
+    where an exporter that renames what it computes left weight and bias under one module's name.
     """
     convolutions = [node for node in graph.nodes if node.op in {Op.CONV, Op.CONV_TRANSPOSE}]
     if not convolutions or any(node.op is Op.NORMALIZE for node in graph.nodes):

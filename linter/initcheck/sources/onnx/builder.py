@@ -24,6 +24,9 @@ __all__ = ["CONSTANT_LIMIT", "MASKED", "Builder", "Layer", "NotUnderstoodError"]
 CONSTANT_LIMIT = 4 << 20
 """Bytes of a constant that the graph keeps."""
 
+FILLED_LIMIT = 1 << 28
+"""Elements of a weight that is one number throughout; its statistics are counted like any other's."""
+
 MASKED = -1e4
 """An addend with entries at or below this is a mask: exp of it is zero in every float type."""
 
@@ -56,12 +59,11 @@ class NotUnderstoodError(Exception):
 class Builder:
     """Collects the nodes of the lowered graph.
 
-    A name of the file stands for a ``Known`` tensor or for an activation. An activation may have another name in the
-    graph than in the file, where an inlined branch hands its result on.
+    A name stands for a ``Known`` tensor or for an activation; activations keep their names in the graph.
 
     Attributes:
-        known: Tensors that need no run of the model, by their names in the file.
-        values: Activations by their names in the graph.
+        known: Tensors that need no run of the model.
+        values: Activations.
         nodes: Nodes so far.
         parameters: Uses of parameters so far.
         constants: Constants that nodes read.
@@ -80,12 +82,11 @@ class Builder:
         self.restored: list[str] = []
         self.retrained: list[str] = []
         self.inferred: dict[str, Value] = {}
-        self._alias: dict[str, str] = {}
         self._taken: set[str] = set()
 
     def value_of(self, name: str) -> Value | Known | None:
         """What is known of a name: a tensor, an activation, or None when it is absent or was never defined."""
-        return self.known.get(name) or self.values.get(self._alias.get(name, name))
+        return self.known.get(name) or self.values.get(name)
 
     def shape_of(self, name: str) -> tuple[int, ...] | None:
         """Shape of a value, None when unknown."""
@@ -105,7 +106,7 @@ class Builder:
 
     def is_defined(self, name: str) -> bool:
         """Whether a name stands for something."""
-        return name in self.known or self._alias.get(name, name) in self.values
+        return name in self.known or name in self.values
 
     def activation(self, name: str) -> str:
         """Name in the graph of a value that depends on the input.
@@ -113,7 +114,6 @@ class Builder:
         Raises:
             NotUnderstoodError: If it is absent or a known tensor.
         """
-        name = self._alias.get(name, name)
         if name not in self.values:
             raise NotUnderstoodError
         return name
@@ -196,24 +196,24 @@ class Builder:
             name = f"{layer_path(call)}.{leaf}"
         if known.origin is None:
             # What a weighted operation contracts is a weight, even if the file computes it.
-            if not (known.is_small or known.is_filled) or not known.is_float:
+            if not (known.is_small or (known.is_filled and known.size <= FILLED_LIMIT)) or not known.is_float:
                 raise NotUnderstoodError
             known = known_array(known.array(), f"{call.outputs[0]}:{leaf}")
         stored = None if out_axis is None else known.stored_axis(out_axis)
         return self.parameters.use(known, Role(name=name, out_axis=stored, **role))
+
+    def is_zero(self, name: str) -> bool:
+        """Whether a name is a constant of zeros, which exporters write for an absent bias."""
+        known = self.known.get(name)
+        if known is None or known.origin is not None or not (known.is_small or known.is_filled):
+            return False
+        return not np.any(known.array())
 
     def define(self, name: str, value: Value | None = None) -> str:
         """Define an activation under its name in the file."""
         inferred = self.inferred.get(name)
         self.values[name] = value or inferred or Value(None, "")
         return name
-
-    def alias(self, name: str, target: str) -> None:
-        """Let a name of the file stand for what another name stands for."""
-        if target in self.known:
-            self.known[name] = self.known[target]
-        else:
-            self._alias[name] = self.activation(target)
 
     def fresh(self, wanted: str) -> str:
         """A name that no value, node or constant has, ``wanted`` if possible."""

@@ -28,14 +28,13 @@ def stored(ref: TensorRef) -> Known:
 def initializer(ref: TensorRef, producer: str) -> Known:
     """An initialiser: learned where it holds several floats, or one that is named as parameters are.
 
-    One number is an epsilon or a scale, unless it is a gate as ReZero and SkipInit have. Torch writes numbers of a
-    formula under made-up names; other producers are believed where the name is a path (``blocks.0.gate``) or that of a
-    variable.
+    One number is an epsilon or a scale, unless it is a gate as ReZero and SkipInit have: its name is a path
+    (``blocks.0.gate``) or that of a variable, or torch wrote it with an axis, as no number of a formula has.
     """
     if ref.size != 1 or not ref.dtype.startswith(_FLOATS):
         return stored(ref)
-    named = not is_anonymous(ref.name) and (producer.startswith("pytorch") or "." in ref.name or is_variable(ref.name))
-    return known_tensor(ref, learned=named)
+    gate = "." in ref.name or is_variable(ref.name) or (producer.startswith("pytorch") and bool(ref.shape))
+    return known_tensor(ref, learned=gate and not is_anonymous(ref.name))
 
 
 def count_learned(file: ModelFile, build: Builder) -> int:

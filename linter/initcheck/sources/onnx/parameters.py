@@ -99,7 +99,7 @@ class ParameterTable:
         entry = self._entries.get(key)
         return entry.shape if entry is not None else None
 
-    def is_constant(self, key: str, number: float) -> bool:
+    def is_filled_with(self, key: str, number: float) -> bool:
         """Whether every element of a parameter is this number."""
         entry = self._entries.get(key)
         if entry is None or entry.origin.size > VALUES_LIMIT or not _has_values(entry.origin):

@@ -134,8 +134,11 @@ class Walk:
             self._build.known[tensor.name] = stored(self._file.tensor(tensor))
         self.run(list(branch.node), branch)
         for name, result in zip(call.outputs, branch.output, strict=True):
-            if name:
-                self._build.alias(name, result.name)
+            if result.name in self._build.known:
+                self._build.known[name] = self._build.known[result.name]
+            elif name:
+                value = self._build.values[self._build.activation(result.name)]
+                self._build.emit(call, Op.IDENTITY, (result.name,), (name,), result=value)
         return True
 
     def _opaque(self, call: Call, outputs: Iterable[str]) -> None:

@@ -34,7 +34,7 @@ def read_window(
         output_shape: Spatial sizes that a transposed convolution was told to have.
 
     Raises:
-        NotUnderstoodError: If the padding depends on a size that is unknown, or the lists and the kernel differ in length.
+        NotUnderstoodError: If the padding depends on an unknown size, or the lists and the kernel differ in length.
     """
     axes = len(kernel)
     strides = call.ints("strides") or (1,) * axes

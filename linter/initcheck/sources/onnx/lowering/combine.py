@@ -38,6 +38,8 @@ def _require_float(call: Call, build: Builder) -> None:
 
 def _chain(call: Call, build: Builder, op: Op, output: str) -> str:
     names = [_operand(build, name, op) for name in call.inputs if name]
+    if not names:
+        raise NotUnderstoodError
     if len(names) == 1:
         return build.emit(call, Op.IDENTITY, names, (output,), result=build.inferred.get(call.outputs[0]))
     result = names[0]

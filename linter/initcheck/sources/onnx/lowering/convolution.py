@@ -76,7 +76,7 @@ def _weight(call: Call, build: Builder) -> Known:
 
 
 def _bias(call: Call, build: Builder, fans: tuple[float, float]) -> list[str]:
-    if not call.input(2):
+    if not call.input(2) or build.is_zero(call.input(2)):
         return []
     bias = build.known.get(call.input(2))
     if bias is None:

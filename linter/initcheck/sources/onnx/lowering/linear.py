@@ -22,8 +22,10 @@ def _gemm(call: Call, build: Builder) -> None:
     """Y = alpha A' B' + beta C, the primes transpositions."""
     transposed = [bool(call.integer(name, 0)) for name in ("transA", "transB")]
     sides = [build.known.get(call.input(position)) for position in range(2)]
+    if any(side is not None and len(side.shape) != 2 for side in sides):
+        raise NotUnderstoodError
     scale, bias_scale = call.number("alpha", 1.0), call.number("beta", 1.0)
-    addend = "" if bias_scale == 0.0 or _is_zero(build, call.input(2)) else call.input(2)
+    addend = "" if bias_scale == 0.0 or build.is_zero(call.input(2)) else call.input(2)
     bias = addend if sides[1] is not None and sides[0] is None and _is_bias(build, addend) else ""
     output = build.temporary(call)[0] if addend and not bias else call.outputs[0]
     if sides[1] is not None and sides[0] is None:
@@ -46,11 +48,6 @@ def _gemm(call: Call, build: Builder) -> None:
             name, value = build.temporary(call, build.values.get(term))
             term = build.emit(call, Op.MUL, (term, build.literal(call, bias_scale)), (name,), result=value)
         build.emit(call, Op.ADD, (output, term))
-
-
-def _is_zero(build: Builder, name: str) -> bool:
-    known = build.known.get(name)
-    return known is not None and known.origin is None and known.scalar() == 0.0
 
 
 def _is_bias(build: Builder, name: str) -> bool:

@@ -73,6 +73,8 @@ def _trailing(call: Call, build: Builder) -> tuple[int, ...]:
         if axis >= 0:
             raise NotUnderstoodError
         return tuple(range(axis, 0))
+    if not shape:
+        raise NotUnderstoodError
     return tuple(range(axis % len(shape), len(shape)))
 
 

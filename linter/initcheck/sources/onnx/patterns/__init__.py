@@ -6,7 +6,8 @@ The passes run in this order, each over all nodes:
 2. ``normalize``: centred, squared, averaged, divided is a layer, batch or instance normalisation; uncentred an RMS one;
 3. ``group``: an instance normalisation between two reshapes is a group normalisation;
 4. ``affine``: a factor and an addend per channel behind a normalisation belong to it;
-5. ``activation``: an expression in one value that agrees with a known function on a grid is that function.
+5. ``dropout``: a product with a random gate;
+6. ``activation``: an expression in one value that agrees with a known function on a grid is that function.
 
 A match replaces the last node of the pattern; what nothing reads any more is dropped afterwards.
 """
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from initcheck.sources.onnx.patterns.activations import match_activation
 from initcheck.sources.onnx.patterns.bias import match_bias
+from initcheck.sources.onnx.patterns.dropout import match_dropout
 from initcheck.sources.onnx.patterns.net import Net
 from initcheck.sources.onnx.patterns.norms import match_affine, match_group, match_normalize
 from initcheck.sources.onnx.prune import prune
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["rewrite"]
 
-PASSES = (match_bias, match_normalize, match_group, match_affine, match_activation)
+PASSES = (match_bias, match_normalize, match_group, match_affine, match_dropout, match_activation)
 
 
 def rewrite(nodes: Sequence[Node], build: Builder, outputs: Sequence[str]) -> tuple[Node, ...]:

@@ -82,6 +82,13 @@ class Net:
         constant = self.build.constants.get(name)
         return constant.shape if constant is not None else self.build.parameters.shape(name)
 
+    def is_filled_with(self, name: str, number: float) -> bool:
+        """Whether every element of a parameter or constant is this number."""
+        constant = self.build.constants.get(name)
+        if constant is not None:
+            return bool(np.all(constant.array == number))
+        return self.build.parameters.is_filled_with(name, number)
+
     def is_parameter(self, name: str) -> bool:
         """Whether a name is a parameter."""
         return self.build.parameters.shape(name) is not None

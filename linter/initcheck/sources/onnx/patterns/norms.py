@@ -161,7 +161,7 @@ def match_group(node: Node, net: Net) -> Node | None:
 def _is_plain(norm: Node, net: Net) -> bool:
     """Whether scale and shift are absent, or one and zero."""
     return all(
-        not name or net.build.parameters.is_constant(name, neutral)
+        not name or net.is_filled_with(name, neutral)
         for name, neutral in zip(norm.inputs[1:3], (1.0, 0.0), strict=False)
     )
 

@@ -1,0 +1,121 @@
+"""Extremes of two values, and choices between them by a mask."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from initcheck.graph import Node, Op
+from initcheck.signal.functions import apply
+from initcheck.signal.law import Argument, Context, Moments
+from initcheck.signal.laws.combine import Axes, multiply
+from initcheck.signal.marginal import extreme_marginal
+from initcheck.signal.operands import Factor, join, operand, output_layout
+from initcheck.signal.quadrature import COARSE_NODES, COARSE_WEIGHTS, NODES, expectation
+from initcheck.signal.signal import Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["ExtremeLaw", "WhereLaw"]
+
+
+class ExtremeLaw:
+    """max(x, y) or min(x, y); with a number it is a clip, with another source the maximum of independent values."""
+
+    def __init__(self, op: Op) -> None:
+        self.largest = op is Op.MAXIMUM
+
+    def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
+        """Extreme of two operands."""
+        first, second = operand(args[0]), operand(args[1])
+        if isinstance(second, Signal) and not isinstance(first, Signal):
+            first, second = second, first
+        if not isinstance(first, Signal):
+            return (None,)
+        if isinstance(second, float):
+            bound = {"minimum": second} if self.largest else {"maximum": second}
+            return (first.map(*apply("clip", first.table, **bound)),)
+        layout = output_layout(context.shape(node), (first, second))
+        if not isinstance(second, Signal) or layout is None:
+            return (None,)
+        shape, axes = layout
+        if first.source.index == second.source.index:
+            wins = first.table >= second.table if self.largest else first.table <= second.table
+            return (
+                replace(
+                    first,
+                    table=np.where(wins, first.table, second.table),
+                    slope=np.where(wins, first.slope, second.slope),
+                    stretch=np.where(wins, first.stretch, second.stretch),
+                    shape=shape,
+                    axes=axes,
+                ).fresh(),
+            )
+        return (_independent_extreme(first, second, 1.0 if self.largest else -1.0, shape, axes, node, context),)
+
+
+def _independent_extreme(
+    x: Signal,
+    y: Signal,
+    sign: float,
+    shape: tuple[int, ...],
+    axes: Axes,
+    node: Node,
+    context: Context,
+) -> Signal:
+    marginal = extreme_marginal(x, y, sign)
+    mean, square = expectation(marginal.table), expectation(marginal.table**2)
+    a, b = np.interp(COARSE_NODES, NODES, x.table), np.interp(COARSE_NODES, NODES, y.table)
+    share = float(COARSE_WEIGHTS @ (sign * a[:, None] >= sign * b[None, :]) @ COARSE_WEIGHTS)
+    variance = max(square - mean * mean, 0.0)
+    rho_position = share * x.source.rho_position + (1.0 - share) * y.source.rho_position
+    rho_sample = share * x.source.rho_sample + (1.0 - share) * y.source.rho_sample
+    noise = {k: share * c for k, c in x.noise().items()}
+    for index, coefficient in y.noise().items():
+        noise[index] = noise.get(index, 0.0) + (1.0 - share) * coefficient
+    result = context.create(
+        Moments(
+            square,
+            mean,
+            mean * mean + rho_position * variance,
+            mean * mean + rho_sample * variance,
+            expectation(marginal.response**2),
+        ),
+        x,
+        shape=shape,
+        axes=axes,
+        noise=noise,
+        parents=(x, y),
+        uncertainty=max(x.uncertainty, y.uncertainty) ** 2,
+        marginal=marginal,
+    )
+    return join(result, x, y, node.name, context)
+
+
+class WhereLaw:
+    """where(condition, a, b) with a condition that does not depend on the input: a mask, or a mixture by its share."""
+
+    def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
+        """Masked logits, or a mixture; unknown for a condition computed from the input."""
+        condition, first, second = operand(args[0]), operand(args[1]), operand(args[2])
+        if isinstance(condition, float):
+            chosen = first if condition else second
+            return (chosen if isinstance(chosen, Signal) else None,)
+        if not isinstance(condition, Factor) or condition.values is None:
+            return (None,)
+        share = condition.mean
+        if isinstance(second, Signal) and not isinstance(first, Signal):
+            first, second, share = second, first, 1.0 - share
+            condition = replace(condition, values=1.0 - np.asarray(condition.values))
+        if not isinstance(first, Signal) or not isinstance(second, float):
+            return (None,)
+        if first.logits is not None:
+            mask = np.where(np.asarray(condition.values) > 0.5, 0.0, -np.inf)
+            return (replace(first, logits=replace(first.logits, mask=mask)),)
+        if second != 0.0:
+            return (None,)
+        kept = Factor(condition.shape, share, share, np.asarray(condition.values))
+        return (multiply(first, kept, node, context),)

@@ -1,0 +1,53 @@
+"""INI301: β against the paper's sum, and the width it asks for."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from rule_networks import findings, mlp, reported
+
+from initcheck import Optimizer, Severity
+
+
+@pytest.mark.parametrize(("width", "depth"), [(24, 120), (18, 90)])
+def test_beta_is_the_sum_of_reciprocal_widths(width: int, depth: int) -> None:
+    (finding,) = findings("INI301", mlp([width] * depth))
+    # Terms of second order in 1/n add about 20 % at these widths.
+    assert finding.evidence["beta"] == pytest.approx(depth / width, rel=0.25)
+    assert finding.severity is Severity.WARNING
+    assert f"over {depth} layers" in finding.message
+
+
+def test_the_width_of_the_help_line_brings_it_under_the_bound() -> None:
+    (finding,) = findings("INI301", mlp([8] * 60))
+    match = re.search(r"at least (\d+) wide", finding.help)
+    assert match is not None
+    width = int(match[1])
+    assert 10 <= width <= 30
+    assert findings("INI301", mlp([width] * 60)) == ()
+    assert findings("INI301", mlp([width // 2] * 60)) != ()
+
+
+def test_narrow_layers_are_named() -> None:
+    widths = [16] * 60
+    widths[7] = widths[13] = 1
+    (finding,) = findings("INI301", mlp(widths))
+    assert "fc7" in finding.cause
+    assert "fc13" in finding.cause
+    assert "fc3" not in finding.cause
+
+
+@pytest.mark.parametrize("norm", ["layer", "batch"])
+def test_normalization_resets(norm: str) -> None:
+    assert findings("INI301", mlp([10] * 100, norm=norm)) == ()
+
+
+def test_adam_has_wider_bounds() -> None:
+    assert [f.severity for f in findings("INI301", mlp([20] * 120))] == [Severity.ERROR]
+    assert [f.severity for f in findings("INI301", mlp([20] * 120), Optimizer.ADAM)] == [Severity.WARNING]
+
+
+def test_width_growing_with_depth_is_clean() -> None:
+    for depth in (20, 60, 100):
+        assert reported(mlp([depth] * depth)) == []

@@ -1,0 +1,122 @@
+"""Pooling, reductions, padding and resizing against sampled networks."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from initcheck.builder import Builder
+from initcheck.graph import Op
+from sampling import QUANTITIES, assert_agreement
+
+SHAPES = ["linear", "relu", "deep"]
+
+
+def image(b: Builder, kind: str, *, bias: str = "zeros") -> str:
+    """A convolution, with what may follow it."""
+    x = b.conv(b.x, 64, bias=bias)
+    if kind == "deep":
+        x = b.conv(b.activation(x), 64, bias=bias)
+    return b.activation(x) if kind != "linear" else x
+
+
+def pool(b: Builder, x: str, op: Op, kernel: int, stride: int, padding: int, *, counted: bool = True) -> str:
+    attributes = {
+        "kernel": (kernel, kernel),
+        "strides": (stride, stride),
+        "dilations": (1, 1),
+        "padding": ((padding, padding),) * 2,
+        "count_include_pad": counted,
+    }
+    batch, channels, *spatial = b.shape(x)
+    sizes = [(n + 2 * padding - kernel) // stride + 1 for n in spatial]
+    return b.node(op, (x,), (batch, channels, *sizes), attributes)
+
+
+@pytest.mark.parametrize("op", [Op.POOL_AVERAGE, Op.POOL_MAX])
+@pytest.mark.parametrize("kind", SHAPES)
+@pytest.mark.parametrize(("kernel", "stride"), [(2, 2), (3, 2), (3, 1), (4, 4)])
+def test_window(op: Op, kind: str, kernel: int, stride: int) -> None:
+    b = Builder((8, 16, 8, 8))
+    y = pool(b, image(b, kind), op, kernel, stride, 0)
+    z = b.conv(y, 48, kernel=1)
+    # Windows that overlap share elements with their neighbours, which is little among all pairs of a large image only.
+    quantities = [q for q in QUANTITIES if q != "pair_position" or stride >= kernel]
+    assert_agreement(b.graph(z), y, z, decades=0.06, correlation=0.08, quantities=quantities)
+
+
+@pytest.mark.parametrize("op", [Op.POOL_AVERAGE, Op.POOL_MAX])
+@pytest.mark.parametrize("counted", [True, False])
+def test_padded_window(op: Op, counted: bool) -> None:
+    b = Builder((8, 16, 10, 10))
+    y = pool(b, image(b, "relu"), op, 3, 3, 1, counted=counted)
+    assert_agreement(b.graph(y), decades=0.06, correlation=0.08)
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+@pytest.mark.parametrize("bias", ["zeros", "normal(0.5, 0.5)"])
+@pytest.mark.parametrize("function", ["mean", "sum", "max"])
+@pytest.mark.parametrize("keepdims", [True, False])
+def test_over_all_positions(kind: str, bias: str, function: str, keepdims: bool) -> None:
+    b = Builder((8, 16, 7, 7))
+    x = image(b, kind, bias=bias)
+    shape = (8, 64, 1, 1) if keepdims else (8, 64)
+    y = b.node(Op.REDUCE, (x,), shape, {"function": function, "axes": (2, 3), "keepdims": keepdims})
+    z = b.activation(b.conv(y, 48, kernel=1) if keepdims else b.linear(y, 48))
+    assert_agreement(b.graph(z), y, z, decades=0.08, correlation=0.08)
+
+
+@pytest.mark.parametrize("function", ["max", "min"])
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_extreme_of_a_value_that_rises_or_falls(function: str, sign: float) -> None:
+    b = Builder((8, 16, 7, 7))
+    x = b.activation(b.scale(b.conv(b.x, 64), sign), "softplus")
+    x = b.activation(x, "neg") if sign < 0.0 else x
+    y = b.node(Op.REDUCE, (x,), (8, 64), {"function": function, "axes": (2, 3), "keepdims": False})
+    assert_agreement(b.graph(y), decades=0.08, correlation=0.08, quantities=("mean_square", "mean"))
+
+
+@pytest.mark.parametrize("function", ["mean", "max"])
+def test_over_tokens(function: str) -> None:
+    b = Builder((16, 9, 64))
+    x = b.activation(b.linear(b.x, 96, bias="normal(0, 0.5)"))
+    y = b.node(Op.REDUCE, (x,), (16, 96), {"function": function, "axes": (1,), "keepdims": False})
+    z = b.linear(y, 48)
+    assert_agreement(b.graph(z), y, z, decades=0.05)
+
+
+def test_mean_over_features_is_their_coherent_mean() -> None:
+    b = Builder((16, 512))
+    x = b.activation(b.linear(b.x, 512))
+    y = b.node(Op.REDUCE, (x,), (16, 1), {"function": "mean", "axes": (-1,), "keepdims": True})
+    assert_agreement(b.graph(y), quantities=("mean_square", "mean", "log_length"))
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    before=st.integers(0, 2),
+    after=st.integers(0, 2),
+    value=st.sampled_from([0.0, None]),
+    kind=st.sampled_from(["linear", "relu"]),
+)
+def test_padding(before: int, after: int, value: float | None, kind: str) -> None:
+    b = Builder((8, 16, 6, 6))
+    x = image(b, kind)
+    padding = ((0, 0), (0, 0), (before, after), (before, after))
+    size = 6 + before + after
+    x = b.node(Op.PAD, (x,), (8, 64, size, size), {"padding": padding, "value": value})
+    y = b.conv(x, 48, kernel=1)
+    # Repeating a border repeats what the border of the convolution before it has lost.
+    decades = 0.08 if value is None else 0.05
+    assert_agreement(b.graph(y), x, y, decades=decades, correlation=0.08, errors=5.0)
+
+
+@pytest.mark.parametrize("mode", ["nearest", "linear"])
+@pytest.mark.parametrize("factor", [2, 4])
+@pytest.mark.parametrize("kind", ["linear", "relu"])
+def test_enlarging(mode: str, factor: int, kind: str) -> None:
+    b = Builder((8, 16, 8, 8))
+    x = image(b, kind)
+    y = b.node(Op.RESIZE, (x,), (8, 64, 8 * factor, 8 * factor), {"mode": mode})
+    z = b.conv(y, 48, kernel=1)
+    assert_agreement(b.graph(z), y, z, repeats=24, decades=0.06, correlation=0.08)
