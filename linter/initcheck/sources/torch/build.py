@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
+import torch
+from torch.nn.parameter import UninitializedTensorMixin
+
+from initcheck.errors import ModelLoadError
 from initcheck.sources.torch.built import Built, RecordedTensor
+from initcheck.sources.torch.record import Recorder
+from initcheck.sources.torch.record_init import observed
+from initcheck.sources.torch.record_result import recorded_tensors
+from initcheck.sources.torch.record_seeds import seeded
+from initcheck.sources.torch.record_surroundings import Surroundings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["Built", "RecordedTensor", "build"]
+__all__ = ["Built", "RecordedTensor", "build", "recording"]
+
+Example = tuple[Any, ...] | dict[str, Any] | None
 
 
-def build(factory: Callable[[], object], *, max_memory: int, root: Path, example: object = None) -> Built:
+def build(factory: Callable[[], object], *, max_memory: int, root: Path, example: Example = None) -> Built:
     """Call a factory and say by which law each tensor of its module is drawn.
 
-    The factory runs on the meta device. Tensors whose law is not certain cause a second call for real when their
+    The factory runs on the meta device. Parameters whose law is not certain cause a second call for real when their
     model fits ``max_memory``; a factory that fails on the meta device is called for real at once.
 
     Args:
@@ -29,4 +42,131 @@ def build(factory: Callable[[], object], *, max_memory: int, root: Path, example
         ModelLoadError: If the factory returns no module, or lazy modules have no example to be materialised by.
         Exception: Whatever the factory raises when called for real.
     """
-    raise NotImplementedError
+    try:
+        built = _call(factory, root, example, on_meta=True)
+    except ModelLoadError:
+        raise
+    except Exception as error:  # noqa: BLE001 - foreign code; what fails on the meta device only may raise anything
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        built = _call(factory, root, example, on_meta=False)
+        return replace(built, notes=(f"built for real, since it cannot be built on the meta device ({reason})",))
+    unknown = [name for name, tensor in built.parameters.items() if _is_unknown(tensor)]
+    if not unknown:
+        return built
+    size = _bytes(built.module)
+    several = f"{len(unknown)} parameters ({unknown[0]}, …)" if len(unknown) > 1 else f"parameter {unknown[0]}"
+    if size > max_memory:
+        note = f"no law is known for {several}, and the model ({size / 1e9:.1f} GB) is too large to be built for real"
+        return replace(built, notes=(note,))
+    return _complete(built, factory, root, example, several)
+
+
+@contextmanager
+def recording(root: Path, *, on_meta: bool) -> Iterator[Recorder]:
+    """Record what is done to tensors; everything that was exchanged is put back afterwards.
+
+    Args:
+        root: Folder of the user's project.
+        on_meta: Whether new tensors go to the meta device.
+    """
+    recorder = Recorder(root, on_meta=on_meta)
+    dtype, grad = torch.get_default_dtype(), torch.is_grad_enabled()
+    try:
+        with seeded(), observed(recorder), Surroundings(recorder), recorder:
+            yield recorder
+    finally:
+        torch.set_default_dtype(dtype)
+        torch.set_grad_enabled(grad)
+
+
+def _call(factory: Callable[[], object], root: Path, example: Example, *, on_meta: bool) -> Built:
+    with recording(root, on_meta=on_meta) as recorder:
+        result = recorder.watch(factory)
+        given: Any = None
+        if isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], torch.nn.Module):
+            result, given = result
+        if not isinstance(result, torch.nn.Module):
+            raise ModelLoadError(
+                f"the factory returned {type(result).__name__}, not a torch.nn.Module",
+                "return a module, or (module, example inputs)",
+                kind="no-module",
+            )
+        module = _unwrap(result)
+        inputs = _as_inputs(given)
+        if _is_lazy(module):
+            _materialize(module, example if inputs is None else inputs)
+    return Built(module, inputs, recorded_tensors(module, recorder), on_meta and _all_meta(module))
+
+
+def _complete(built: Built, factory: Callable[[], object], root: Path, example: Example, several: str) -> Built:
+    """Distributions of unknown parameters from a real build."""
+    try:
+        real = _call(factory, root, example, on_meta=False).parameters
+    except Exception as error:  # noqa: BLE001 - foreign code
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        return replace(built, notes=(f"no law is known for {several}, and building it for real fails ({reason})",))
+    parameters = {name: _filled(tensor, real.get(name)) for name, tensor in built.parameters.items()}
+    note = f"initial values of {several} estimated from a real build"
+    return replace(built, parameters=parameters, notes=(note,))
+
+
+def _filled(tensor: RecordedTensor, real: RecordedTensor | None) -> RecordedTensor:
+    if tensor.distribution is not None or real is None or real.shape != tensor.shape:
+        return tensor
+    values = tensor.values if tensor.values is not None else real.values
+    return replace(tensor, distribution=real.distribution, values=values)
+
+
+def _is_unknown(tensor: RecordedTensor) -> bool:
+    """Whether a real build would tell more of a tensor."""
+    is_float = tensor.dtype.startswith(("float", "bfloat"))
+    return is_float and tensor.distribution is None and tensor.written and not tensor.is_buffer and 0 not in tensor.shape
+
+
+def _unwrap(module: torch.nn.Module) -> torch.nn.Module:
+    """The module within ``torch.compile`` and parallel wrappers."""
+    while True:
+        inner = getattr(module, "_orig_mod", None)
+        if isinstance(module, (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)):
+            inner = module.module
+        if not isinstance(inner, torch.nn.Module):
+            return module
+        module = inner
+
+
+def _as_inputs(given: Any) -> Example:
+    """Example inputs as arguments or keyword arguments."""
+    if given is None or isinstance(given, dict):
+        return given
+    return tuple(given) if isinstance(given, (tuple, list)) else (given,)
+
+
+def _is_lazy(module: torch.nn.Module) -> bool:
+    tensors = (*module.parameters(), *module.buffers())
+    return any(isinstance(tensor, UninitializedTensorMixin) for tensor in tensors)
+
+
+def _materialize(module: torch.nn.Module, example: Example) -> None:
+    """Run lazy modules once, so that they get their parameters."""
+    if example is None:
+        lazy = next(name for name, child in module.named_modules() if not list(child.children()) and _is_lazy(child))
+        raise ModelLoadError(
+            f"layer {lazy or type(module).__name__} is lazy: its parameters have no shape before a forward pass",
+            "give example inputs, or return (module, example inputs) from the factory",
+            kind="lazy",
+        )
+    modes = [(child, child.training) for child in module.modules()]
+    module.eval()
+    with torch.no_grad():
+        module(**example) if isinstance(example, dict) else module(*example)
+    for child, mode in modes:
+        child.training = mode
+
+
+def _all_meta(module: torch.nn.Module) -> bool:
+    return all(tensor.is_meta for tensor in module.parameters())
+
+
+def _bytes(module: torch.nn.Module) -> int:
+    tensors: Mapping[int, torch.Tensor] = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())

@@ -1,0 +1,277 @@
+"""Records by which law each tensor of a module is drawn, while a factory builds it.
+
+Three layers, each of which sees what the others cannot: ``nn.init`` functions (some return at once on the meta device),
+every operation that reaches the dispatcher, and values that are kept beside meta tensors for what no law describes.
+What is known belongs to storages, so that views, ``.data`` and assignments of parameters need no care of their own.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves, tree_map
+
+from initcheck.sources.torch.record_content import Content, Contents
+from initcheck.sources.torch.record_history import Writer, spell
+from initcheck.sources.torch.record_law import Law, constant
+from initcheck.sources.torch.record_marks import Marker, Outcome
+from initcheck.sources.torch.record_mirror import Mirror
+from initcheck.sources.torch.record_regions import Mark, Regions
+from initcheck.sources.torch.record_rules import CREATIONS, FIXED, IGNORES_TARGET, is_empty
+from initcheck.sources.torch.record_schema import Operation, describe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+__all__ = ["META", "Recorder"]
+
+META = torch.device("meta")
+
+_ASKS_FOR_VALUES = frozenset({"_local_scalar_dense", "equal", "is_nonzero", "allclose"})
+_SILENT = frozenset({"clone", "_to_copy", "contiguous", "_unsafe_view", "lift_fresh_copy", "view_copy", "set_"})
+
+
+class Recorder(TorchDispatchMode):
+    """Records while it is the current dispatch mode.
+
+    Args:
+        root: Folder of the user's project, for the lines of writes.
+        on_meta: Whether all new tensors go to the meta device.
+    """
+
+    def __init__(self, root: Path, *, on_meta: bool) -> None:
+        super().__init__()
+        self.contents = Contents()
+        self.marker = Marker(self.contents)
+        self.mirror = Mirror(self.contents)
+        self.on_meta = on_meta
+        self.initializer = ""
+        self._writer = Writer(root)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run an operation and note what it wrote."""
+        kwargs = dict(kwargs or {})
+        operation = describe(func)
+        # What follows is not the user's, so that his function modes are not to see it.
+        with torch._C.DisableTorchFunction():
+            if self.on_meta:
+                if operation.name == "lift_fresh":
+                    return self.twin(args[0]) if args[0].numel() and not self._is_importing() else args[0]
+                args, kwargs = self._redirect(operation, args, kwargs)
+                if operation.name in _ASKS_FOR_VALUES:
+                    return self._value(func, args, kwargs)
+            if operation.is_view or not operation.gives_tensors:
+                return func(*args, **kwargs)
+            return self._record(operation, func, args, kwargs)
+
+    def twin(self, tensor: torch.Tensor, *, random: bool = False) -> torch.Tensor:
+        """A meta tensor that stands for a real one and shares its memory.
+
+        Args:
+            tensor: Data that came from elsewhere; a meta tensor is returned as it is.
+            random: Whether it may have been drawn.
+        """
+        if tensor.is_meta or tensor.layout is not torch.strided:
+            return tensor
+        content = self.adopt(tensor, random=random)
+        base = torch.empty(content.values.size, dtype=tensor.dtype, device=META)
+        self.contents.share(base, content)
+        result = base.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
+        return result.requires_grad_(tensor.requires_grad) if tensor.requires_grad else result
+
+    def adopt(self, tensor: torch.Tensor, *, random: bool = False) -> Content:
+        """Content of a real tensor, begun from its values where it was made out of sight."""
+        known = self.contents.find(tensor)
+        content = known or self.contents.of(tensor)
+        if content.values.full is None:
+            content.values.full = torch.empty(0, dtype=tensor.dtype, device=tensor.device).set_(
+                tensor.detach().untyped_storage()
+            )
+        if known is None:
+            content.blank, content.random = False, random
+            if tensor.is_floating_point() and tensor.numel():
+                low, high = (float(bound) for bound in tensor.detach().aminmax())
+                content.regions.fill(constant(low) if low == high else None)
+        return content
+
+    def write(self, tensor: torch.Tensor, mark: Mark, *, random: bool) -> None:
+        """Note that the initialiser named by ``initializer`` wrote a tensor."""
+        self._paint(tensor, mark, self.initializer, random=random, reads=False)
+
+    def watch(self, factory: Callable[[], object]) -> object:
+        """Call a factory; tensors that modules make when it imports them stay real, since they outlive it."""
+        return factory()
+
+    def _is_importing(self) -> bool:
+        frame = sys._getframe(1)  # noqa: SLF001 - the documented way to the calling frame
+        while frame is not None and frame.f_code is not _WATCH:
+            if frame.f_code.co_name == "<module>":
+                return True
+            frame = frame.f_back  # type: ignore[assignment]
+        return False
+
+    def inherit(self, target: torch.Tensor, value: torch.Tensor) -> None:
+        """Let what is about to become the data of ``target`` go on with its history."""
+        before, after = self.contents.find(target), self.contents.of(value)
+        if before is None or before is after or not before.history:
+            return
+        if after.history[: len(before.history)] != before.history:
+            after.overwritten = before.overwritten or any(not entry.default for entry in before.history)
+            after.history = [*before.history, *after.history]
+
+    def expose(self, tensor: torch.Tensor, *, readonly: bool) -> torch.Tensor | None:
+        """The values of a meta tensor, None if they are not all kept; laws end where they may be written unseen."""
+        real = self.mirror.real(tensor)
+        if real is not None and not readonly:
+            content = self.contents.of(tensor)
+            content.regions.fill(None)
+            content.blank = False
+        return real.detach() if real is not None else None
+
+    def _redirect(
+        self, operation: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Send new tensors to the meta device, and real operands of meta ones after them."""
+        tensors = [leaf for leaf in tree_leaves((args, kwargs)) if isinstance(leaf, torch.Tensor)]
+        wanted = operation.has_device and (not tensors or kwargs.get("device") is not None)
+        if wanted and not self._is_importing():
+            kwargs["device"] = META
+            if kwargs.get("pin_memory"):
+                kwargs["pin_memory"] = False
+        on_meta = [tensor.is_meta for tensor in tensors]
+        if any(on_meta) and not all(on_meta):
+            bound = operation.bind(args, kwargs)
+            kept = {id(bound.get(name)) for name in operation.mutated}
+
+            def swap(leaf: object) -> object:
+                return self.twin(leaf) if isinstance(leaf, torch.Tensor) and id(leaf) not in kept else leaf
+
+            args, kwargs = tree_map(swap, args), tree_map(swap, kwargs)
+        return args, kwargs
+
+    def _value(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A number that the factory asks for, from the values that are kept or from a constant law.
+
+        Raises:
+            RuntimeError: If it is not known, as torch does for any tensor on the meta device.
+        """
+        done, value = self.mirror.run(func, args, kwargs)
+        if done:
+            return value
+        mark = self.marker.mark(args[0]) if len(args) == 1 else None
+        if isinstance(mark, Law) and mark.value is not None:
+            return torch.tensor(mark.value, dtype=args[0].dtype, device="cpu").item()
+        raise RuntimeError("the value of a tensor on the meta device is not known")
+
+    def _record(self, operation: Operation, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        bound = operation.bind(args, kwargs)
+        mutated = [leaf for name in operation.mutated for leaf in tree_leaves(bound.get(name)) if _is_plain(leaf)]
+        read = self._operands(operation, args, kwargs, mutated)
+        for leaf in tree_leaves((args, kwargs)):
+            if _is_plain(leaf) and not leaf.is_meta and self.contents.find(leaf) is None:
+                self.adopt(leaf, random=True)
+        out = self._run(operation, func, args, kwargs)
+        shared = {_storage(leaf) for leaf in (*read, *mutated)}
+        new = [leaf for leaf in tree_leaves(out) if _is_plain(leaf) and _storage(leaf) not in shared]
+        targets = [*mutated, *new]
+        outcomes = [self.marker.outcome(operation, func, bound, read, target) for target in targets]
+        if self.on_meta and not is_empty(operation.name):
+            if any(self.marker.has_garbage(leaf) for leaf in read):
+                for target in targets:
+                    self.contents.of(target).values.forget()
+            else:
+                self.mirror.follow(operation, func, args, kwargs, out, targets, outcomes)
+        for target, outcome in zip(targets, outcomes, strict=True):
+            self._note(operation, bound, read, target, outcome, is_new=any(target is leaf for leaf in new))
+        return out
+
+    def _operands(
+        self, operation: Operation, args: tuple[Any, ...], kwargs: dict[str, Any], mutated: Sequence[torch.Tensor]
+    ) -> list[torch.Tensor]:
+        """Tensors whose values an operation depends on."""
+        if operation.name in CREATIONS or is_empty(operation.name):
+            return []
+        overwritten = operation.name in IGNORES_TARGET or "out" in operation.mutated
+        unread = {id(leaf) for leaf in mutated} if overwritten else set()
+        return [leaf for leaf in tree_leaves((args, kwargs)) if _is_plain(leaf) and id(leaf) not in unread]
+
+    def _run(self, operation: Operation, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Run an operation; one without a kernel for the meta device on the values."""
+        try:
+            return func(*args, **kwargs)
+        except (NotImplementedError, RuntimeError):
+            done, value = self.mirror.run(func, args, kwargs) if self.on_meta and not operation.mutated else (False, None)
+            if not done:
+                raise
+            return tree_map(lambda leaf: self.twin(leaf) if isinstance(leaf, torch.Tensor) else leaf, value)
+
+    def _note(
+        self,
+        operation: Operation,
+        bound: dict[str, Any],
+        read: Sequence[torch.Tensor],
+        target: torch.Tensor,
+        outcome: Outcome,
+        *,
+        is_new: bool,
+    ) -> None:
+        """Enter what an operation left in a target, and the history that comes with its operands."""
+        content = self.contents.of(target)
+        found = [self.contents.find(leaf) for leaf in read]
+        origins = [source for source in found if source is not None and source is not content]
+        inherited = next((source for source in origins if source.history), None)
+        if is_new and inherited is not None:
+            content.history, content.overwritten = list(inherited.history), inherited.overwritten
+        drawn = operation.name in CREATIONS and operation.name not in FIXED
+        random = drawn or any(source.random for source in origins)
+        if is_empty(operation.name):
+            content.regions.fill(outcome)
+            return
+        shown = {key: value for key, value in bound.items() if key not in _UNTOLD}
+        label = "" if operation.name in _SILENT else self.initializer or spell(operation.name, shown)
+        if operation.name in {"copy_", "fill_"} and isinstance(outcome, Law) and outcome.value is not None:
+            label, inherited = self.initializer or f"fill_({outcome.value:.6g})", None
+        reads = operation.name not in IGNORES_TARGET
+        self._paint(target, outcome, label, random=random, reads=reads or is_new, allocation=is_new and not read)
+        if operation.name == "copy_" and inherited is not None:
+            content.history[-1:] = [*inherited.history, *content.history[-1:]]
+
+    def _paint(
+        self, tensor: torch.Tensor, outcome: Outcome, label: str, *, random: bool, reads: bool, allocation: bool = False
+    ) -> None:
+        """Mark the elements of a tensor, and enter the write into the history of its storage."""
+        content = self.contents.of(tensor)
+        runs = content.runs(tensor)
+        if runs is not None and content.regions.is_whole(runs) and not reads:
+            content.overwritten = content.overwritten or any(not entry.default for entry in content.history)
+            content.random = False
+        content.random = content.random or random
+        if isinstance(outcome, Regions):
+            content.regions = outcome
+        elif callable(outcome):
+            content.regions.update(runs, outcome)
+        else:
+            content.regions.paint(runs, outcome)
+        content.blank = False
+        if label:
+            content.history.append(self._writer.entry(label, allocation=allocation))
+
+
+_UNTOLD = frozenset({"self", "size", "dtype", "layout", "device", "pin_memory", "generator", "dim"})
+
+_WATCH = Recorder.watch.__code__
+
+
+def _is_plain(leaf: object) -> bool:
+    return isinstance(leaf, torch.Tensor) and leaf.layout is torch.strided
+
+
+def _storage(tensor: torch.Tensor) -> int:
+    identity: int = tensor.untyped_storage()._cdata  # noqa: SLF001 - the identity of a storage
+    return identity

@@ -1,0 +1,100 @@
+"""All that is known of one storage, and the storages that are known."""
+
+from __future__ import annotations
+
+import weakref
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from initcheck.sources.torch.record_law import Law, mixture
+from initcheck.sources.torch.record_regions import GARBAGE, Mark, Regions, Runs, view_runs
+from initcheck.sources.torch.record_values import Values
+
+if TYPE_CHECKING:
+    import torch
+
+    from initcheck.sources.torch.record_history import Entry
+
+__all__ = ["Content", "Contents", "combine"]
+
+
+@dataclass(slots=True)
+class Content:
+    """What is known of a storage.
+
+    Attributes:
+        itemsize: Bytes of its elements; a view with others shows nothing.
+        regions: Which law wrote which part.
+        values: Some or all of its values, for tensors without values of their own.
+        history: Writes in order.
+        overwritten: Whether an initialisation that was asked for is lost.
+        random: Whether a draw went into it, or data of which nobody knows.
+        blank: Whether nothing was written yet, so that values may be begun.
+    """
+
+    itemsize: int
+    regions: Regions
+    values: Values
+    history: list[Entry] = field(default_factory=list)
+    overwritten: bool = False
+    random: bool = False
+    blank: bool = True
+
+    def runs(self, tensor: torch.Tensor) -> Runs | None:
+        """Elements that a tensor shows of this storage; None where they cannot be told."""
+        if tensor.element_size() != self.itemsize:
+            return None
+        return view_runs(tensor.storage_offset(), tensor.shape, tensor.stride())
+
+    def is_whole(self, tensor: torch.Tensor) -> bool:
+        """Whether a tensor shows all of the storage, each element once and in order."""
+        return tensor.element_size() == self.itemsize and tensor.numel() == self.regions.size and tensor.is_contiguous()
+
+    def mark(self, tensor: torch.Tensor) -> Mark:
+        """Mark of an element anywhere in a tensor."""
+        runs = self.runs(tensor)
+        return combine(self.regions.read(runs)) if runs is not None else None
+
+
+def combine(parts: list[tuple[Mark, int]]) -> Mark:
+    """One mark for several parts: the mixture of their laws, ``GARBAGE`` only where all of it is."""
+    marks = [mark for mark, _ in parts]
+    if len(marks) == 1:
+        return marks[0]
+    if marks and all(mark is GARBAGE for mark in marks):
+        return GARBAGE
+    if not marks or not all(isinstance(mark, Law) for mark in marks):
+        return None
+    return mixture(parts)
+
+
+class Contents:
+    """Contents by storage, forgotten when the storage is freed."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[weakref.ref[Any], Content]] = {}
+
+    def find(self, tensor: torch.Tensor) -> Content | None:
+        """What is known of a tensor's storage."""
+        entry = self._known.get(tensor.untyped_storage()._cdata)  # noqa: SLF001 - the identity of a storage
+        return entry[1] if entry is not None else None
+
+    def of(self, tensor: torch.Tensor) -> Content:
+        """Content of a tensor's storage, begun as unknown where there is none."""
+        storage = tensor.untyped_storage()
+        key: int = storage._cdata  # noqa: SLF001 - the identity of a storage
+        entry = self._known.get(key)
+        if entry is None:
+            size = max(storage.nbytes() // max(tensor.element_size(), 1), 1)
+            entry = self._keep(key, storage, Content(tensor.element_size(), Regions(size, None), Values(size)))
+        return entry[1]
+
+    def share(self, tensor: torch.Tensor, content: Content) -> None:
+        """Let a tensor's storage have the content of another of its size."""
+        storage = tensor.untyped_storage()
+        self._keep(storage._cdata, storage, content)  # noqa: SLF001 - the identity of a storage
+
+    def _keep(self, key: int, storage: Any, content: Content) -> tuple[weakref.ref[Any], Content]:
+        known = self._known
+        entry = known[key] = (weakref.ref(storage, lambda _: known.pop(key, None)), content)
+        return entry
