@@ -95,7 +95,7 @@ class ParameterTable:
         entry = self._entries.get(key)
         return entry.shape if entry is not None else None
 
-    def is_constant(self, key: str, number: float) -> bool:
+    def is_filled_with(self, key: str, number: float) -> bool:
         """Whether every element of a parameter is this number."""
         entry = self._entries.get(key)
         law = self.law(entry.view) if entry is not None else None
