@@ -150,7 +150,7 @@ class Recorder(TorchDispatchMode):
             kept = {id(bound.get(name)) for name in operation.mutated}
 
             def swap(leaf: object) -> object:
-                return self.twin(leaf) if isinstance(leaf, torch.Tensor) and id(leaf) not in kept else leaf
+                return self.twin(leaf, random=True) if isinstance(leaf, torch.Tensor) and id(leaf) not in kept else leaf
 
             args, kwargs = tree_map(swap, args), tree_map(swap, kwargs)
         return args, kwargs

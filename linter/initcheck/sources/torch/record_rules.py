@@ -6,7 +6,6 @@ A rule gets the marks of what is read and returns the mark of what is written; N
 from __future__ import annotations
 
 import math
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -147,9 +146,7 @@ def _erfinv(law: Law) -> Mark:
 
 
 def _quantile(share: float) -> float:
-    if share <= 0.0 or share >= 1.0:
-        return math.copysign(math.inf, share - 0.5)
-    return NormalDist().inv_cdf(share)
+    return float(torch.special.ndtri(torch.tensor(share, dtype=torch.float64, device="cpu")))
 
 
 def _clamp(name: str, law: Law, arguments: Mapping[str, Any]) -> Law | None:

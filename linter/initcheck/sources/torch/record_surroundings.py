@@ -14,7 +14,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Surroundings"]
 
-_FROM_DATA = frozenset({torch.from_numpy, torch.frombuffer, torch.from_dlpack})
 _TO_DATA = frozenset({torch.Tensor.numpy, torch.Tensor.__array__, torch.Tensor.tolist})
 _MOVES = frozenset({torch.Tensor.cuda, torch.Tensor.cpu, torch.Tensor.xpu, torch.Tensor.pin_memory})
 _SET_DATA = torch.Tensor.data.__set__  # type: ignore[attr-defined]
@@ -47,17 +46,14 @@ class Surroundings(TorchFunctionMode):
             kwargs["device"] = self._device
         if func is torch.Tensor.to:
             args = tuple(self._device if not isinstance(a, torch.Tensor) and _is_foreign(a) else a for a in args)
-        if self._recorder.on_meta:
-            if func in _FROM_DATA:
-                return self._recorder.twin(func(*args, **kwargs), random=True)
-            if func in _TO_DATA and args[0].is_meta:
-                return self._export(func, args, kwargs)
+        if func in _TO_DATA and args[0].is_meta:
+            return self._export(func, args, kwargs)
         return func(*args, **kwargs)
 
     def _assign(self, target: torch.Tensor, value: torch.Tensor) -> None:
         """``target.data = value``: the storage changes hands, and the history of the old one is not to be lost."""
         if target.is_meta:
-            value = self._recorder.twin(value)
+            value = self._recorder.twin(value, random=True)
         self._recorder.inherit(target, value)
         _SET_DATA(target, value)
 
