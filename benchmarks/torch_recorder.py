@@ -48,9 +48,13 @@ def main() -> int:
         counts = (len(rows) - len(wrong), sum(row.known for row in rows), sum(row.exact for row in rows))
         total += len(rows)
         right, known, exact = right + counts[0], known + counts[1], exact + counts[2]
-        print(f"{name:18}{counts[0]:>6}/{len(rows):<5}{counts[1]:>7}{counts[2]:>7}{spent * 1e3:>8.0f}{plain * 1e3:>8.0f}", end="")
-        print("", "; ".join(built.notes)[:150], "; ".join(f"{row.name}: {row.text}" for row in wrong[:3]), flush=True)
-    print(f"parameters {total}: right or unknown {right}, known {known} ({known / total:.2%}), exact {exact} ({exact / total:.2%})")
+        row = (
+            f"{name:18}{counts[0]:>6}/{len(rows):<5}{counts[1]:>7}{counts[2]:>7}{spent * 1e3:>8.0f}{plain * 1e3:>8.0f}"
+        )
+        remarks = (*built.notes, *(f"{bad.name}: {bad.text}" for bad in wrong[:3]))
+        print(row, "; ".join(remarks), flush=True)
+    shares = f"known {known} ({known / total:.2%}), exact {exact} ({exact / total:.2%})"
+    print(f"parameters {total}: right or unknown {right}, {shares}")
     return int(right < total)
 
 

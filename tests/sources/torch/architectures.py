@@ -68,12 +68,16 @@ class Residual(nn.Module):
 
 
 def mlp() -> nn.Module:
-    return nn.Sequential(nn.Linear(20, 64), nn.BatchNorm1d(64), nn.ReLU(), nn.Linear(64, 64), nn.PReLU(), nn.Linear(64, 3))
+    return nn.Sequential(
+        nn.Linear(20, 64), nn.BatchNorm1d(64), nn.ReLU(), nn.Linear(64, 64), nn.PReLU(), nn.Linear(64, 3)
+    )
 
 
 def cnn() -> nn.Module:
     head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
-    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 16, 3, groups=2), nn.ReLU(), head)
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 16, 3, groups=2), nn.ReLU(), head
+    )
 
     def initialise(module: nn.Module) -> None:
         if isinstance(module, nn.Conv2d):
@@ -92,7 +96,9 @@ class NanoGpt(nn.Module):
         super().__init__()
         self.tokens = nn.Embedding(256, width)
         self.places = nn.Parameter(torch.zeros(1, 64, width))
-        self.blocks = nn.ModuleList(nn.TransformerEncoderLayer(width, 4, 2 * width, norm_first=True) for _ in range(layers))
+        self.blocks = nn.ModuleList(
+            nn.TransformerEncoderLayer(width, 4, 2 * width, norm_first=True) for _ in range(layers)
+        )
         self.head = nn.Linear(width, 256, bias=False)
         self.head.weight = self.tokens.weight
         self.apply(self._init)
@@ -295,7 +301,14 @@ HUB: dict[str, Factory] = {
     "convnext": hub("ConvNextConfig", "ConvNextModel", hidden_sizes=[8, 16], depths=[1, 1], num_stages=2),
     "convnextv2": hub("ConvNextV2Config", "ConvNextV2Model", hidden_sizes=[8, 16], depths=[1, 1], num_stages=2),
     "swin": hub(
-        "SwinConfig", "SwinModel", image_size=32, patch_size=4, embed_dim=8, depths=[2, 2], num_heads=[2, 2], window_size=4
+        "SwinConfig",
+        "SwinModel",
+        image_size=32,
+        patch_size=4,
+        embed_dim=8,
+        depths=[2, 2],
+        num_heads=[2, 2],
+        window_size=4,
     ),
     "mobilenet_v2": hub("MobileNetV2Config", "MobileNetV2Model", depth_multiplier=0.35, image_size=32),
     "mobilevit": hub(
@@ -306,12 +319,27 @@ HUB: dict[str, Factory] = {
         neck_hidden_sizes=[8, 8, 8, 8, 8, 8, 16],
     ),
     "poolformer": hub("PoolFormerConfig", "PoolFormerModel", **_FOUR),
-    "segformer": hub("SegformerConfig", "SegformerModel", num_attention_heads=[1, 2, 2, 2], decoder_hidden_size=16, **_FOUR),
+    "segformer": hub(
+        "SegformerConfig", "SegformerModel", num_attention_heads=[1, 2, 2, 2], decoder_hidden_size=16, **_FOUR
+    ),
     "efficientnet": hub(
-        "EfficientNetConfig", "EfficientNetModel", width_coefficient=0.25, depth_coefficient=0.2, image_size=64, hidden_dim=64
+        "EfficientNetConfig",
+        "EfficientNetModel",
+        width_coefficient=0.25,
+        depth_coefficient=0.2,
+        image_size=64,
+        hidden_dim=64,
     ),
     "gpt2": hub(
-        "GPT2Config", "GPT2LMHeadModel", vocab_size=128, n_embd=32, n_layer=2, n_head=4, n_positions=64, bos_token_id=0, eos_token_id=0
+        "GPT2Config",
+        "GPT2LMHeadModel",
+        vocab_size=128,
+        n_embd=32,
+        n_layer=2,
+        n_head=4,
+        n_positions=64,
+        bos_token_id=0,
+        eos_token_id=0,
     ),
     "bert": hub("BertConfig", "BertForMaskedLM", **TEXT),
     "roberta": hub("RobertaConfig", "RobertaForMaskedLM", **TEXT),
@@ -341,7 +369,9 @@ HUB: dict[str, Factory] = {
         shared_expert_intermediate_size=32,
         **TEXT,
     ),
-    "t5": hub("T5Config", "T5ForConditionalGeneration", vocab_size=128, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4),
+    "t5": hub(
+        "T5Config", "T5ForConditionalGeneration", vocab_size=128, d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4
+    ),
     "bart": hub("BartConfig", "BartModel", max_position_embeddings=64, **SEQUENCE),
     "opt": hub(
         "OPTConfig",

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import nn
-
-from initcheck.sources.torch.built import RecordedTensor
 
 DRAWS = 4
 SIGNIFICANCE = 5.0
@@ -59,7 +56,11 @@ def compare(tensor: RecordedTensor, values: torch.Tensor) -> Comparison:
     deviation = float(within.std()) / math.sqrt(DRAWS) if values.shape[0] > 1 else 0.0
     variance_error = variance * math.sqrt(max(kurtosis - 1, 0) * (1 / count + share / own)) + (1 + share) * deviation
     rounding = 2.0**-8 if tensor.dtype in {"float16", "bfloat16"} else 1e-5
+    slack = 2 * rounding
     right = abs(law.mean - mean) <= SIGNIFICANCE * mean_error + rounding * max(abs(mean), scale) + 1e-9
-    right &= abs(law.variance - variance) <= SIGNIFICANCE * variance_error + 2 * rounding * max(variance, mean**2) + 1e-12
+    right &= abs(law.variance - variance) <= SIGNIFICANCE * variance_error + slack * max(variance, mean**2) + 1e-12
+    if law.exact and math.isfinite(law.minimum):
+        reach = slack * max(abs(law.minimum), abs(law.maximum)) + 1e-9
+        right &= float(values.min()) >= law.minimum - reach and float(values.max()) <= law.maximum + reach
     text = f"{law.family} recorded {law.mean:.4g} ± {law.std:.4g}, drawn {mean:.4g} ± {scale:.4g}"
     return Comparison(tensor.name, True, law.exact, right, text)

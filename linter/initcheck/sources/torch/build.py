@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch.nn.parameter import UninitializedTensorMixin
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from initcheck.errors import ModelLoadError
 from initcheck.sources.torch.built import Built, RecordedTensor
@@ -120,7 +120,9 @@ def _filled(tensor: RecordedTensor, real: RecordedTensor | None) -> RecordedTens
 def _is_unknown(tensor: RecordedTensor) -> bool:
     """Whether a real build would tell more of a tensor."""
     is_float = tensor.dtype.startswith(("float", "bfloat"))
-    return is_float and tensor.distribution is None and tensor.written and not tensor.is_buffer and 0 not in tensor.shape
+    return (
+        is_float and tensor.distribution is None and tensor.written and not tensor.is_buffer and 0 not in tensor.shape
+    )
 
 
 def _unwrap(module: torch.nn.Module) -> torch.nn.Module:
@@ -143,7 +145,7 @@ def _as_inputs(given: Any) -> Example:
 
 def _is_lazy(module: torch.nn.Module) -> bool:
     tensors = (*module.parameters(), *module.buffers())
-    return any(isinstance(tensor, UninitializedTensorMixin) for tensor in tensors)
+    return any(isinstance(tensor, (UninitializedParameter, UninitializedBuffer)) for tensor in tensors)
 
 
 def _materialize(module: torch.nn.Module, example: Example) -> None:

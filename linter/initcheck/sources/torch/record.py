@@ -19,6 +19,7 @@ from initcheck.sources.torch.record_history import Writer, spell
 from initcheck.sources.torch.record_law import Law, constant
 from initcheck.sources.torch.record_marks import Marker, Outcome
 from initcheck.sources.torch.record_mirror import Mirror
+from initcheck.sources.torch.record_modes import storage_key, without_functions
 from initcheck.sources.torch.record_regions import Mark, Regions
 from initcheck.sources.torch.record_rules import CREATIONS, FIXED, IGNORES_TARGET, is_empty
 from initcheck.sources.torch.record_schema import Operation, describe
@@ -35,7 +36,7 @@ _ASKS_FOR_VALUES = frozenset({"_local_scalar_dense", "equal", "is_nonzero", "all
 _SILENT = frozenset({"clone", "_to_copy", "contiguous", "_unsafe_view", "lift_fresh_copy", "view_copy", "set_"})
 
 
-class Recorder(TorchDispatchMode):
+class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records while it is the current dispatch mode.
 
     Args:
@@ -44,13 +45,18 @@ class Recorder(TorchDispatchMode):
     """
 
     def __init__(self, root: Path, *, on_meta: bool) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.contents = Contents()
         self.marker = Marker(self.contents)
         self.mirror = Mirror(self.contents)
         self.on_meta = on_meta
         self.initializer = ""
         self._writer = Writer(root)
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """No: to keep the compiler off this mode torch would import it, a second of CPU time."""
+        return False
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -59,7 +65,7 @@ class Recorder(TorchDispatchMode):
         kwargs = dict(kwargs or {})
         operation = describe(func)
         # What follows is not the user's, so that his function modes are not to see it.
-        with torch._C.DisableTorchFunction():
+        with without_functions():
             if self.on_meta:
                 if operation.name == "lift_fresh":
                     return self.twin(args[0]) if args[0].numel() and not self._is_importing() else args[0]
@@ -177,8 +183,8 @@ class Recorder(TorchDispatchMode):
             if _is_plain(leaf) and not leaf.is_meta and self.contents.find(leaf) is None:
                 self.adopt(leaf, random=True)
         out = self._run(operation, func, args, kwargs)
-        shared = {_storage(leaf) for leaf in (*read, *mutated)}
-        new = [leaf for leaf in tree_leaves(out) if _is_plain(leaf) and _storage(leaf) not in shared]
+        shared = {storage_key(leaf) for leaf in (*read, *mutated)}
+        new = [leaf for leaf in tree_leaves(out) if _is_plain(leaf) and storage_key(leaf) not in shared]
         targets = [*mutated, *new]
         outcomes = [self.marker.outcome(operation, func, bound, read, target) for target in targets]
         if self.on_meta and not is_empty(operation.name):
@@ -206,7 +212,9 @@ class Recorder(TorchDispatchMode):
         try:
             return func(*args, **kwargs)
         except (NotImplementedError, RuntimeError):
-            done, value = self.mirror.run(func, args, kwargs) if self.on_meta and not operation.mutated else (False, None)
+            if not self.on_meta or operation.mutated:
+                raise
+            done, value = self.mirror.run(func, args, kwargs)
             if not done:
                 raise
             return tree_map(lambda leaf: self.twin(leaf) if isinstance(leaf, torch.Tensor) else leaf, value)
@@ -270,8 +278,3 @@ _WATCH = Recorder.watch.__code__
 
 def _is_plain(leaf: object) -> bool:
     return isinstance(leaf, torch.Tensor) and leaf.layout is torch.strided
-
-
-def _storage(tensor: torch.Tensor) -> int:
-    identity: int = tensor.untyped_storage()._cdata  # noqa: SLF001 - the identity of a storage
-    return identity

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from initcheck.sources.torch.record_law import Law, mixture
+from initcheck.sources.torch.record_modes import storage_key
 from initcheck.sources.torch.record_regions import GARBAGE, Mark, Regions, Runs, view_runs
 from initcheck.sources.torch.record_values import Values
 
@@ -44,7 +45,7 @@ class Content:
         """Elements that a tensor shows of this storage; None where they cannot be told."""
         if tensor.element_size() != self.itemsize:
             return None
-        return view_runs(tensor.storage_offset(), tensor.shape, tensor.stride())
+        return view_runs(int(tensor.storage_offset()), tensor.shape, tensor.stride())
 
     def is_whole(self, tensor: torch.Tensor) -> bool:
         """Whether a tensor shows all of the storage, each element once and in order."""
@@ -76,13 +77,12 @@ class Contents:
 
     def find(self, tensor: torch.Tensor) -> Content | None:
         """What is known of a tensor's storage."""
-        entry = self._known.get(tensor.untyped_storage()._cdata)  # noqa: SLF001 - the identity of a storage
+        entry = self._known.get(storage_key(tensor))
         return entry[1] if entry is not None else None
 
     def of(self, tensor: torch.Tensor) -> Content:
         """Content of a tensor's storage, begun as unknown where there is none."""
-        storage = tensor.untyped_storage()
-        key: int = storage._cdata  # noqa: SLF001 - the identity of a storage
+        storage, key = tensor.untyped_storage(), storage_key(tensor)
         entry = self._known.get(key)
         if entry is None:
             size = max(storage.nbytes() // max(tensor.element_size(), 1), 1)
@@ -91,8 +91,7 @@ class Contents:
 
     def share(self, tensor: torch.Tensor, content: Content) -> None:
         """Let a tensor's storage have the content of another of its size."""
-        storage = tensor.untyped_storage()
-        self._keep(storage._cdata, storage, content)  # noqa: SLF001 - the identity of a storage
+        self._keep(storage_key(tensor), tensor.untyped_storage(), content)
 
     def _keep(self, key: int, storage: Any, content: Content) -> tuple[weakref.ref[Any], Content]:
         known = self._known

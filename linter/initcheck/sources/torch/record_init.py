@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import init
-from torch.utils._python_dispatch import _disable_current_modes
 
 from initcheck.sources.torch.record_history import spell
 from initcheck.sources.torch.record_law import Law, constant, identity, mixture, normal, orthogonal, truncated
+from initcheck.sources.torch.record_modes import unobserved
 from initcheck.sources.torch.record_values import SAMPLES
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def _silent(
     if tensor.is_meta:
         # It checks its arguments before it returns.
         function(tensor, **arguments)
-    with torch._C.DisableTorchFunction(), _disable_current_modes(), torch.no_grad():
+    with unobserved():
         recorder.mirror.begin(tensor)
         real = recorder.mirror.real(tensor)
         if real is not None:

@@ -146,9 +146,7 @@ def orthogonal(shape: Sequence[int], gain: float, draw: int) -> Law:
     second = gain**2 / longer
     fourth = 3.0 * longer / (longer + 2.0) * second**2
     bound = abs(gain)
-    return Law(
-        Family.ORTHOGONAL, 0.0, second, 0.0, fourth, -bound, bound, draws=frozenset({draw}), shape=tuple(shape)
-    )
+    return Law(Family.ORTHOGONAL, 0.0, second, 0.0, fourth, -bound, bound, draws=frozenset({draw}), shape=tuple(shape))
 
 
 def identity(shape: Sequence[int], groups: int = 1) -> Law:

@@ -55,7 +55,12 @@ class Marker:
         return any(mark is GARBAGE for mark, _ in content.regions.read(content.runs(tensor)))
 
     def outcome(
-        self, operation: Operation, func: Any, bound: Mapping[str, Any], read: Sequence[torch.Tensor], target: torch.Tensor
+        self,
+        operation: Operation,
+        func: Any,
+        bound: Mapping[str, Any],
+        read: Sequence[torch.Tensor],
+        target: torch.Tensor,
     ) -> Outcome:
         """What an operation leaves in one of its targets.
 

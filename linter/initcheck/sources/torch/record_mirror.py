@@ -44,7 +44,7 @@ class Mirror:
         self._generator = torch.Generator().manual_seed(0)
 
     def real(self, tensor: torch.Tensor) -> torch.Tensor | None:
-        """A tensor with the values of a meta tensor, sharing memory with what is kept; None if they are not all kept."""
+        """Values of a meta tensor, sharing memory with what is kept; None if they are not all kept."""
         if not tensor.is_meta:
             return tensor
         content = self._contents.find(tensor)
@@ -91,7 +91,7 @@ class Mirror:
         contents = [self._contents.of(target) for target in targets]
         for target in targets:
             self.begin(target, anew=operation.name in IGNORES_TARGET)
-        if self._whole(operation, func, args, kwargs, out, targets, contents):
+        if self._whole(operation, func, args, kwargs, out, contents):
             return
         for target, content, mark in zip(targets, contents, marks, strict=True):
             if not self._sampled(operation, func, args, kwargs, target, content, mark):
@@ -134,7 +134,7 @@ class Mirror:
             drawn: ``SAMPLES`` values, of which as many are used as are needed.
         """
         values = self._contents.of(target).values
-        place = locate(positions(values.size), target.storage_offset(), target.shape, target.stride())
+        place = locate(positions(values.size), int(target.storage_offset()), target.shape, target.stride())
         if values.sample is None or place is None:
             values.forget()
             return
@@ -149,7 +149,6 @@ class Mirror:
         args: Sequence[Any],
         kwargs: dict[str, Any],
         out: object,
-        targets: Sequence[torch.Tensor],
         contents: Sequence[Content],
     ) -> bool:
         """Run an operation on all values; False where some are missing or they would be too many."""
@@ -193,15 +192,17 @@ class Mirror:
             return self._reduced(operation, args, kwargs, target, content)
         if values.full is not None and not target.dtype.is_complex:
             values.sample, values.full = values.at(positions(values.size)), None
-        place = locate(positions(values.size), target.storage_offset(), target.shape, target.stride())
+        place = locate(positions(values.size), int(target.storage_offset()), target.shape, target.stride())
         if values.sample is None or place is None or target.element_size() != content.itemsize:
             return False
         inside, index = place
         fresh: torch.Tensor | None
         if operation.name in CREATIONS and isinstance(mark, Law):
             fresh = draw(mark, len(index[0]) if index else 1, self._generator)
-        elif operation.is_pointwise or operation.name in PRESERVING or (
-            operation.name in CREATIONS and operation.mutated
+        elif (
+            operation.is_pointwise
+            or operation.name in PRESERVING
+            or (operation.name in CREATIONS and operation.mutated)
         ):
             fresh = self._pointwise(operation, func, args, kwargs, target, index)
         else:
@@ -254,7 +255,7 @@ class Mirror:
         """A tensor's values at the places where its broadcast meets these places of the target, a copy."""
         if tensor.dim() > target.dim() or tensor.is_complex():
             return None
-        where = torch.full((len(index[0]) if index else 1,), tensor.storage_offset(), device="cpu")
+        where = torch.full((len(index[0]) if index else 1,), int(tensor.storage_offset()), device="cpu")
         lead = target.dim() - tensor.dim()
         for axis, (size, stride) in enumerate(zip(tensor.shape, tensor.stride(), strict=True)):
             if size not in {1, target.shape[lead + axis]}:
@@ -284,7 +285,12 @@ class Mirror:
         content: Content,
     ) -> bool:
         """A mean, norm or deviation of a whole large tensor, estimated from its kept values."""
-        if operation.name not in _REDUCTIONS or target.numel() != 1 or not args or not isinstance(args[0], torch.Tensor):
+        if (
+            operation.name not in _REDUCTIONS
+            or target.numel() != 1
+            or not args
+            or not isinstance(args[0], torch.Tensor)
+        ):
             return False
         source = self._contents.find(args[0])
         if source is None or source.values.sample is None or not source.is_whole(args[0]):

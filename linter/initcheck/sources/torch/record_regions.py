@@ -117,7 +117,10 @@ class Regions:
 
     def paint(self, runs: Runs | None, mark: Mark) -> None:
         """Give the elements of the runs one mark; None for runs that are not known unsettles everything."""
-        self.update(runs, lambda _: mark)
+        if runs is not None and self.is_whole(runs):
+            self.fill(mark)
+        else:
+            self.update(runs, lambda _: mark)
 
     def update(self, runs: Runs | None, change: Callable[[Mark], Mark]) -> None:
         """Change the mark of each part within the runs."""
@@ -147,7 +150,7 @@ class Regions:
     def copy(self) -> Regions:
         """The same marks for another storage of this size."""
         other = Regions(self.size, None)
-        other._starts, other._labels, other._marks = self._starts, self._labels, list(self._marks)  # noqa: SLF001 - its own kind
+        other._starts, other._labels, other._marks = self._starts, self._labels, list(self._marks)
         return other
 
     def map(self, change: Callable[[Mark], Mark]) -> Regions:

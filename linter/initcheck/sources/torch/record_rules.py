@@ -133,7 +133,9 @@ def _sum(first: Law, second: Law, factor: float) -> Law | None:
         return None
     scaled = second.affine(factor)
     law = normal(first.mean + scaled.mean, math.sqrt(first.second + scaled.second), 0)
-    return Law(*(law.family, law.mean, law.second, 0.0, law.fourth, law.low, law.high), draws=first.draws | second.draws)
+    return Law(
+        *(law.family, law.mean, law.second, 0.0, law.fourth, law.low, law.high), draws=first.draws | second.draws
+    )
 
 
 def _erfinv(law: Law) -> Mark:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from initcheck.sources.torch.record_modes import without_functions
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -63,7 +65,7 @@ class Surroundings(TorchFunctionMode):
         Raises:
             RuntimeError: If they are not all kept.
         """
-        with torch._C.DisableTorchFunction():
+        with without_functions():
             real = self._recorder.expose(args[0], readonly=func is torch.Tensor.tolist)
             if real is None:
                 raise RuntimeError("the values of a tensor on the meta device are not known")

@@ -114,5 +114,6 @@ def draw(law: Law, count: int, generator: torch.Generator) -> torch.Tensor | Non
     if law.family is Family.UNIFORM:
         return law.low + (law.high - law.low) * share
     if law.family is Family.NORMAL:
-        return law.mean + math.sqrt(law.second) * torch.special.ndtri(share.clamp_(min=1e-12))
+        quantiles: torch.Tensor = torch.special.ndtri(share.clamp_(min=1e-12))
+        return law.mean + math.sqrt(law.second) * quantiles
     return None
