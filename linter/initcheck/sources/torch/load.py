@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import inspect
-import math
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 
 from initcheck.errors import ModelLoadError
-from initcheck.graph import Graph, Location, Value
+from initcheck.graph import Graph, Location
 from initcheck.sources.onnx.patterns import rewrite
 from initcheck.sources.onnx.prune import prune
 from initcheck.sources.torch.build import build
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from initcheck.sources.torch.calls import Trace
     from initcheck.sources.torch.inputs import Example, InputShape
 
-__all__ = ["graph_of", "load"]
+__all__ = ["graph_of", "graph_of_trace", "load"]
 
 MEMORY = 2 << 30
 """Bytes that a model built for real may take."""
@@ -83,11 +83,32 @@ def graph_of(
     module = unwrap(built.module).train()
     example = _example(module, built, shapes)
     trace, reasons = _trace(module, built, example)
-    builder = Builder(built.parameters, Locator(module, root, factory))
+    return graph_of_trace(trace, module, built, example.describe(), Locator(module, root, factory), reasons)
+
+
+def graph_of_trace(
+    trace: Trace,
+    module: torch.nn.Module,
+    built: Built,
+    inputs: str,
+    locator: Locator,
+    reasons: tuple[str, ...] = (),
+) -> Graph:
+    """Lower a trace.
+
+    Args:
+        trace: One forward pass.
+        module: The module that was traced.
+        built: What is known of its tensors.
+        inputs: The example inputs as the report shows them.
+        locator: Finds the line of a layer.
+        reasons: Why better ways of tracing failed.
+    """
+    builder = Builder(built.parameters, locator)
     tensors = {**dict(module.named_parameters(remove_duplicate=False)), **dict(module.named_buffers(remove_duplicate=False))}
     _define(trace, built, builder, tensors)
     walk(trace, builder)
-    return _graph(trace, built, builder, module, example, reasons)
+    return _graph(trace, built, builder, module, inputs, locator, reasons)
 
 
 def _example(module: torch.nn.Module, built: Built, shapes: Mapping[str, InputShape] | None) -> Example:
@@ -177,9 +198,8 @@ def _define(trace: Trace, built: Built, builder: Builder, tensors: Mapping[str, 
         if record.is_buffer and tensor is not None and not tensor.is_meta:
             builder.known[name] = tensor.detach().clone().cpu()
             continue
-        builder.known[name] = root_view(
-            canonical.name, record.shape, record.dtype, lambda r=canonical, t=tensor: elements(r, t)
-        )
+        view = root_view(canonical.name, record.shape, record.dtype, lambda r=canonical, t=tensor: elements(r, t))
+        builder.known[name] = replace(view, history=tuple(write.initializer for write in canonical.history))
 
 
 def _graph(
@@ -187,7 +207,8 @@ def _graph(
     built: Built,
     builder: Builder,
     module: torch.nn.Module,
-    example: Example,
+    inputs_shown: str,
+    locator: Locator,
     reasons: tuple[str, ...],
 ) -> Graph:
     outputs = tuple(
@@ -206,7 +227,6 @@ def _graph(
     }
     main = main_output(trace.outputs, {name: trace.values[name] for _, name in returned(trace.outputs)})
     known = builder.known.get(main)
-    unused = _unused(trace, built, module)
     return Graph(
         nodes=nodes,
         inputs=inputs,
@@ -216,8 +236,9 @@ def _graph(
         parameters=builder.parameters.build(read),
         constants={name: constant for name, constant in builder.constants.items() if name in read},
         source="torch",
-        assumptions=(f"inputs: {example.describe()}",),
-        notes=(*built.notes, *_route_notes(trace, reasons), *unused),
+        assumptions=(f"inputs: {inputs_shown}",),
+        notes=(*built.notes, *_route_notes(trace, reasons)),
+        unused={name: locator.layer(name.rpartition(".")[0]) for name in _unused(trace, built, module)},
         producer=f"torch {torch.__version__}",
         parameter_count=sum(parameter.numel() for parameter in module.parameters()),
     )
@@ -238,6 +259,7 @@ def _unused(trace: Trace, built: Built, module: torch.nn.Module) -> tuple[str, .
 
 
 def _line_of(factory: Callable[[], object], root: Path) -> Location | None:
+    factory = inspect.unwrap(factory)
     try:
         file = inspect.getsourcefile(factory)
         line = inspect.getsourcelines(factory)[1]
