@@ -6,12 +6,14 @@ Operators are seen below autograd, where composite ones have come apart. Those t
 
 from __future__ import annotations
 
+import inspect
 import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -45,6 +47,14 @@ WHOLE: dict[Callable[..., Any], Any] = {
     torch.rnn_relu: _ATEN.rnn_relu.input,
 }
 """Functions recorded as one call, and the operator whose schema their arguments follow."""
+
+DROPOUTS: dict[Callable[..., Any], Any] = {
+    functional.dropout: _ATEN.dropout.default,
+    functional.dropout1d: _ATEN.feature_dropout.default,
+    functional.dropout2d: _ATEN.feature_dropout.default,
+    functional.dropout3d: _ATEN.feature_dropout.default,
+}
+"""The same for functions that have their own order of arguments: (input, p, training, inplace)."""
 
 
 def dispatch_trace(
@@ -167,7 +177,7 @@ class _Functions(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        operator = WHOLE.get(func) if not self.recorder.silent else None
+        operator = None if self.recorder.silent else WHOLE.get(func) or DROPOUTS.get(func)
         if operator is None:
             return func(*args, **kwargs)
         self.recorder.silent = True
@@ -178,6 +188,10 @@ class _Functions(TorchFunctionMode):
         if isinstance(operator, torch._ops.OpOverloadPacket):
             padding = kwargs.get("padding", args[4] if len(args) > 4 else 0)
             operator = operator.padding if isinstance(padding, str) else operator.default
+        if func in DROPOUTS:
+            given = inspect.signature(func).bind(*args, **kwargs)
+            given.apply_defaults()
+            args, kwargs = tuple(given.arguments[name] for name in ("input", "p", "training")), {}
         self.recorder.record(operator, args, kwargs, result)
         return result
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import operator
 import re
+import sys
 import warnings
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -182,11 +184,11 @@ def _stack(node: Node) -> tuple[tuple[str, int], ...]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without the warnings that tracing gives on states the user did not ask for."""
+    """Without the warnings that tracing gives, and the graph that it prints where it stops."""
     previous = logging.root.manager.disable
-    logging.disable(logging.ERROR)
+    logging.disable(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), redirect_stderr(StringIO()), redirect_stdout(sys.stderr):
             warnings.simplefilter("ignore")
             yield
     finally:

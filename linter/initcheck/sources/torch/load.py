@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,14 +18,14 @@ from initcheck.sources.torch.inputs import find_examples
 from initcheck.sources.torch.locate import Locator, shown_path
 from initcheck.sources.torch.lowering.builder import Builder
 from initcheck.sources.torch.lowering.known import Activation, root_view
-from initcheck.sources.torch.lowering.sampling import SAMPLE_LIMIT, elements
+from initcheck.sources.torch.lowering.sampling import elements
 from initcheck.sources.torch.lowering.walk import walk
 from initcheck.sources.torch.outputs import main_output, returned
-from initcheck.sources.torch.trace import fits, trace_module
+from initcheck.sources.torch.trace import first_line, fits, named_tensors, runs, trace_module
 from initcheck.sources.torch.wrappers import unwrap
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from initcheck.sources.torch.built import Built
@@ -35,6 +36,9 @@ __all__ = ["graph_of", "graph_of_trace", "load"]
 
 MEMORY = 2 << 30
 """Bytes that a model built for real may take."""
+
+LARGEST_RUN = 1 << 26
+"""Elements of a model up to which its forward pass may be run for real."""
 
 
 def load(
@@ -81,8 +85,10 @@ def graph_of(
         UsageError: If ``shapes`` names an argument that ``forward`` has not.
     """
     module = unwrap(built.module).train()
-    example = _example(module, built, shapes)
-    trace, reasons = _trace(module, built, example)
+    size = sum(tensor.numel() for _, tensor in named_tensors(module))
+    real = (lambda: _real_tensors(module, built)) if size <= LARGEST_RUN else None
+    example = _example(module, built, shapes, real)
+    trace, reasons = _trace(module, example, real)
     return graph_of_trace(trace, module, built, example.describe(), Locator(module, root, factory), reasons)
 
 
@@ -105,56 +111,43 @@ def graph_of_trace(
         reasons: Why better ways of tracing failed.
     """
     builder = Builder(built.parameters, locator)
-    tensors = {**dict(module.named_parameters(remove_duplicate=False)), **dict(module.named_buffers(remove_duplicate=False))}
+    tensors = dict(named_tensors(module))
     _define(trace, built, builder, tensors)
     walk(trace, builder)
     return _graph(trace, built, builder, module, inputs, locator, reasons)
 
 
-def _example(module: torch.nn.Module, built: Built, shapes: Mapping[str, InputShape] | None) -> Example:
+def _example(
+    module: torch.nn.Module, built: Built, shapes: Mapping[str, InputShape] | None, real: Tensors | None
+) -> Example:
     """The first example that the forward pass accepts.
 
-    A module that branches on values accepts none on tensors without values: then the first that fails for no other
-    reason, which the trace on real tensors decides.
+    A module that branches on values, or calls what exists for real tensors only, accepts none on tensors without
+    values; then it runs on real ones, if it is small.
     """
     failures: list[tuple[Example, Exception]] = []
     for example in find_examples(module, built.example, shapes):
         error = fits(module, example)
-        if error is None:
+        if error is None or example.declared:
             return example
         failures.append((example, error))
-        if example.declared:
-            break
-    undecided = next((example for example, error in failures if _depends_on_values(error)), None)
-    if undecided is not None:
-        return undecided
-    if failures and failures[-1][0].declared:
-        return failures[-1][0]
-    reason = _first_line(failures[0][1]) if failures else "forward has no argument that could be guessed"
-    tried = f"; {failures[0][0].describe()} gives {reason}" if failures else f": {reason}"
+    for example, _ in failures if real is not None else ():
+        if real is not None and runs(module, example, real()):
+            return example
+    first = f"; {failures[0][0].describe()} gives {first_line(failures[0][1])}" if failures else ""
     raise ModelLoadError(
-        f"no example input fits forward{tried}",
+        f"no example input fits forward{first}",
         "name the inputs with --input-shape NAME=2,3,224,224, or set the module's example_input",
         kind="no-input",
     )
 
 
-def _depends_on_values(error: Exception) -> bool:
-    from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException
-
-    return isinstance(error, (DataDependentOutputException, DynamicOutputShapeException)) or (
-        "data-dependent" in str(error) or "Could not guard" in str(error)
-    )
-
-
-def _trace(module: torch.nn.Module, built: Built, example: Example) -> tuple[Trace, tuple[str, ...]]:
-    size = sum(tensor.numel() for tensor in (*module.parameters(), *module.buffers()))
-    real = (lambda: _real_tensors(module, built)) if size <= SAMPLE_LIMIT * 16 else None
+def _trace(module: torch.nn.Module, example: Example, real: Tensors | None) -> tuple[Trace, tuple[str, ...]]:
     try:
         return trace_module(module, example, real)
     except Exception as error:  # noqa: BLE001 - the forward pass is foreign code and may raise anything
         raise ModelLoadError(
-            f"forward cannot be traced with {example.describe()}: {_first_line(error)}",
+            f"forward cannot be traced with {example.describe()}: {first_line(error)}",
             "name the inputs with --input-shape, or set the module's example_input",
             kind="trace",
         ) from error
@@ -164,10 +157,7 @@ def _real_tensors(module: torch.nn.Module, built: Built) -> dict[str, torch.Tens
     """Every parameter and buffer with values: its own, drawn from its law, or zero."""
     made: dict[int, torch.Tensor] = {}
     tensors: dict[str, torch.Tensor] = {}
-    for name, tensor in (
-        *module.named_parameters(remove_duplicate=False),
-        *module.named_buffers(remove_duplicate=False),
-    ):
+    for name, tensor in named_tensors(module):
         if id(tensor) not in made:
             record = built.parameters.get(name)
             drawn = elements(record, tensor) if record is not None else None
@@ -267,8 +257,3 @@ def _line_of(factory: Callable[[], object], root: Path) -> Location | None:
         return None
     shown = shown_path(file, root.resolve()) if file else ""
     return Location(shown, max(line, 1), "factory") if shown else None
-
-
-def _first_line(error: Exception) -> str:
-    text = str(error).strip().split("\n", 1)[0]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

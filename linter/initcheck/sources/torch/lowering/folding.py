@@ -10,15 +10,17 @@ import torch
 from torch.utils import _pytree as pytree
 
 from initcheck.sources.torch.lowering.known import View, root_view
+from initcheck.sources.torch.lowering.reparametrization import normalised
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from initcheck.graph import Value
     from initcheck.sources.torch.calls import Call
+    from initcheck.sources.torch.lowering.bound import Bound
     from initcheck.sources.torch.lowering.known import Known
 
-__all__ = ["fold", "look_through"]
+__all__ = ["SHAPE_ONLY", "filled", "fold", "look_through"]
 
 FOLD_LIMIT = 1 << 24
 """Elements up to which a constant, or something computed from parameters, is computed."""
@@ -47,9 +49,9 @@ def fold(call: Call, args: Any, kwargs: Mapping[str, Any], results: tuple[Value,
         return None
     if any(math.prod(value.shape or ()) > FOLD_LIMIT for value in results):
         return None
-    leaves = [leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, (View, torch.Tensor))]
+    leaves = pytree.tree_leaves((args, kwargs))
     if any(isinstance(leaf, View) for leaf in leaves):
-        return _computed(call, func, args, kwargs, results)
+        return normalised(call, args, results) or _computed(call, func, args, kwargs, results)
     return _run(func, args, kwargs)
 
 
@@ -72,6 +74,33 @@ def _on_cpu(tree: Any) -> Any:
     )
 
 
+def filled(call: Bound) -> list[Known] | None:
+    """A tensor of one number that takes only its shape from another; None where it is too large."""
+    name, value = call.call.op.rpartition("::")[2], call.result
+    shape = value.shape or ()
+    if math.prod(shape) > FOLD_LIMIT:
+        return None
+    number = call.get("fill_value", SHAPE_ONLY[name])
+    if isinstance(number, torch.Tensor) and number.numel() == 1:
+        number = number.item()
+    if not isinstance(number, (int, float, bool)):
+        return None
+    return [torch.full(shape, number, dtype=getattr(torch, value.dtype))]
+
+
+SHAPE_ONLY = {
+    "empty_like": 0,
+    "full_like": None,
+    "new_empty": 0,
+    "new_full": None,
+    "new_ones": 1,
+    "new_zeros": 0,
+    "ones_like": 1,
+    "zeros_like": 0,
+}
+"""Operators that read the shape of a tensor but not its elements, and what they fill with."""
+
+
 def look_through(call: Call, args: Any, kwargs: Mapping[str, Any]) -> list[Known] | None:
     """Views that an operator gives which only moves or scales the elements of one parameter; None for any other."""
     func = call.func
@@ -81,8 +110,8 @@ def look_through(call: Call, args: Any, kwargs: Mapping[str, Any]) -> list[Known
     if any(isinstance(leaf, View) for leaf in pytree.tree_leaves((args[1:], kwargs))):
         return None
     name = call.op.rpartition("::")[2]
-    if name in {"mul", "div", "neg"} and view.is_float:
-        return _scaled(name, view, args[1:])
+    if name in _AFFINE and view.is_float:
+        return _affine(name, view, args[1:], kwargs)
     if name in _CASTS:
         return [view]
     if func.is_view or name in _MOVES:
@@ -90,15 +119,23 @@ def look_through(call: Call, args: Any, kwargs: Mapping[str, Any]) -> list[Known
     return None
 
 
-def _scaled(name: str, view: View, rest: Any) -> list[Known] | None:
+_AFFINE = frozenset({"add", "div", "mul", "neg", "rsub", "sub"})
+
+
+def _affine(name: str, view: View, rest: Any, kwargs: Mapping[str, Any]) -> list[Known] | None:
+    """A parameter times a number, or plus one."""
     if name == "neg":
-        return [view.scaled(-1.0)]
-    factor = rest[0] if rest else None
-    if isinstance(factor, torch.Tensor) and factor.numel() == 1 and factor.dim() <= len(view.shape):
-        factor = float(factor)
-    if not isinstance(factor, (int, float)) or not math.isfinite(factor) or factor == 0.0 or len(rest) > 1:
+        return [view.affine(-1.0, 0.0)]
+    number = rest[0] if rest else None
+    if isinstance(number, torch.Tensor) and number.numel() == 1 and number.dim() <= len(view.shape):
+        number = float(number)
+    if not isinstance(number, (int, float)) or not math.isfinite(number) or len(rest) > 1 or kwargs:
         return None
-    return [view.scaled(float(factor) if name == "mul" else 1.0 / factor)]
+    if name in {"add", "sub", "rsub"}:
+        return [view.affine(-1.0 if name == "rsub" else 1.0, -float(number) if name == "sub" else float(number))]
+    if number == 0.0:
+        return None
+    return [view.affine(float(number) if name == "mul" else 1.0 / number, 0.0)]
 
 
 def _moved(func: Any, name: str, view: View, rest: Any, kwargs: Mapping[str, Any]) -> list[Known] | None:

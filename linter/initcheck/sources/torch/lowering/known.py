@@ -10,7 +10,9 @@ import torch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Activation", "Known", "View", "root_view"]
+    from initcheck.graph import Value
+
+__all__ = ["Activation", "Gate", "Known", "View", "root_view"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +34,10 @@ class View:
         dtype: numpy's name of the element type.
         load: Makes the elements in the view's shape, in float64 or float32; None where nobody can say.
         scale: Factor on the stored elements.
+        shift: Number added after that.
         part: Which part of the parameter it is (``[0:32]``), empty for the whole.
         computed: Whether it is no parameter but computed from some.
+        history: Initialisers that wrote the parameter, in order.
     """
 
     origin: str
@@ -42,8 +46,10 @@ class View:
     dtype: str
     load: Callable[[], torch.Tensor | None] = field(compare=False)
     scale: float = 1.0
+    shift: float = 0.0
     part: str = ""
     computed: bool = False
+    history: tuple[str, ...] = ()
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -59,7 +65,8 @@ class View:
     def key(self) -> str:
         """Name of the tensor it is a view of, its part and factor included."""
         factor = f"*{self.scale:g}" if self.scale != 1.0 else ""
-        return f"{self.origin}{self.part}{factor}"
+        addend = f"{self.shift:+g}" if self.shift else ""
+        return f"{self.origin}{self.part}{factor}{addend}"
 
     @property
     def size(self) -> int:
@@ -88,18 +95,40 @@ class View:
 
         return replace(self, layout=func(self.layout, *args, **kwargs), load=loaded)
 
-    def scaled(self, factor: float) -> View:
-        """The view with every element multiplied by a number."""
+    def affine(self, factor: float, addend: float) -> View:
+        """The view with every element multiplied by a number and another one added."""
         load = self.load
 
         def loaded() -> torch.Tensor | None:
             tensor = load()
-            return None if tensor is None else tensor * factor
+            return None if tensor is None else tensor * factor + addend
 
-        return replace(self, scale=self.scale * factor, load=loaded)
+        return replace(self, scale=self.scale * factor, shift=self.shift * factor + addend, load=loaded)
 
 
-Known: TypeAlias = "Activation | View | torch.Tensor"
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Random numbers that the forward pass draws: uniform, or one with a probability and zero otherwise.
+
+    Attributes:
+        value: Shape and type.
+        keep: Probability of one; None while they are uniform on (0, 1).
+        scale: Factor on them.
+        shift: Number added, to uniform ones.
+    """
+
+    value: Value
+    keep: float | None = None
+    scale: float = 1.0
+    shift: float = 0.0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the numbers."""
+        return self.value.shape or ()
+
+
+Known: TypeAlias = "Activation | View | Gate | torch.Tensor"
 
 
 def root_view(

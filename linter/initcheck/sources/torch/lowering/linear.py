@@ -218,10 +218,42 @@ def _embedding_bag(call: Bound, build: Builder) -> None:
 
 
 
+def _bilinear(call: Bound, build: Builder) -> None:
+    """Y = x1' W x2 + b as a linear map of all products of an element of x1 and one of x2."""
+    first, second, weight = call["input1"], call["input2"], call["weight"]
+    left, right = build.shape(first), build.shape(second)
+    if not isinstance(weight, (View, torch.Tensor)) or left[:-1] != right[:-1]:
+        raise NotUnderstoodError
+    dtype = call.result.dtype
+    lead, columns, rows = left[:-1], left[-1], right[-1]
+    names = []
+    for known, shape in ((first, (*left, 1)), (second, (*lead, 1, rows))):
+        target, value = build.temporary(call, Value(shape, dtype))
+        source = build.activation(call, known)
+        names.append(build.emit(call, Op.RESHAPE, (source,), (target,), result=value))
+    product, value = build.temporary(call, Value((*lead, columns, rows), dtype))
+    build.emit(call, Op.MUL, names, (product,), result=value)
+    flat, value = build.temporary(call, Value((*lead, columns * rows), dtype))
+    build.emit(call, Op.RESHAPE, (product,), (flat,), result=value)
+    matrix = _moved(_moved(weight, torch.reshape, (weight.shape[0], columns * rows)), torch.t)
+    emit_linear(call, build, Product(Activation(flat), matrix, len(lead), call["bias"]))
+
+
+def _grouped(call: Bound, build: Builder) -> None:
+    """Rows that each meet the weight of one group (the experts of a mixture)."""
+    x, weights = list(call.arguments.values())[:2]
+    if not is_weight(build, weights, x) or len(weights.shape) != 3 or len(build.shape(x)) != 2:
+        raise NotUnderstoodError
+    emit_linear(call, build, Product(x, weights, 1, call.get("bias")))
+
+
 HANDLERS = {
+    "_grouped_mm": _grouped,
+    "grouped_mm_fallback": _grouped,
     "addmm": _addmm,
     "baddbmm": _addmm,
     "addmv": _addmm,
+    "bilinear": _bilinear,
     "bmm": _matmul,
     "dot": _matmul,
     "embedding": _embedding,

@@ -151,13 +151,14 @@ def _adapted(law: Distribution, view: View) -> Distribution:
     if size != law.size:
         zeros = size if law.is_zero else 0
         law = replace(law, size=size, zeros=zeros)
-    factor = view.scale
-    if factor == 1.0:
+    factor, shift = view.scale, view.shift
+    if factor == 1.0 and shift == 0.0:
         return law
-    bounds = sorted((law.minimum * factor, law.maximum * factor))
+    bounds = sorted((law.minimum * factor + shift, law.maximum * factor + shift))
     scaled = replace(
         law,
-        mean=law.mean * factor,
+        mean=law.mean * factor + shift,
+        zeros=size if law.is_constant and law.mean * factor + shift == 0.0 else 0 if shift else law.zeros,
         variance=law.variance * factor * factor,
         minimum=bounds[0],
         maximum=bounds[1],

@@ -77,7 +77,43 @@ def _lower(call: Bound, build: Builder, cell: str, activation: str) -> None:
             x = Activation(dropped)
 
 
+def _cell(cell: str, activation: str) -> Callable[[Bound, Builder], None]:
+    """One step of a recurrent layer."""
+
+    def lower(call: Bound, build: Builder) -> None:
+        x, state = list(call.arguments.values())[:2]
+        weight, recurrent, bias = (call[name] for name in ("w_ih", "w_hh", "b_ih"))
+        rows, fan_in = build.shape(weight)
+        hidden = build.shape(recurrent)[-1]
+        fans = (float(hidden), float(rows))
+        key = build.weight(weight, out_axis=0, fans=fans)
+        names = [build.activation(call, x), key, build.weight(recurrent, out_axis=0, fans=fans)]
+        names.append(build.optional(bias, fans=fans))
+        states = state if isinstance(state, (list, tuple)) else (state,)
+        names += [known.name for known in states if isinstance(known, Activation)]
+        build.emit(
+            call,
+            Op.RECURRENT,
+            names,
+            call.call.outputs,
+            layer=f"{cell}_cell",
+            weight=key,
+            cell=cell,
+            hidden=hidden,
+            directions=1,
+            activation=activation,
+            fan_in=fan_in,
+            fan_out=rows,
+        )
+
+    return lower
+
+
 HANDLERS = {
+    "gru_cell": _cell("gru", "tanh"),
+    "lstm_cell": _cell("lstm", "tanh"),
+    "rnn_relu_cell": _cell("rnn", "relu"),
+    "rnn_tanh_cell": _cell("rnn", "tanh"),
     "gru": _recurrent("gru", "tanh"),
     "lstm": _recurrent("lstm", "tanh"),
     "rnn_relu": _recurrent("rnn", "relu"),

@@ -195,12 +195,17 @@ def _pad(call: Bound, build: Builder) -> None:
     if all(pair == (0, 0) for pair in padding):
         build.emit(call, Op.IDENTITY, (x,), (call.output,))
         return
-    if any(size < 0 for pair in padding for size in pair):
-        axes = tuple(axis for axis, pair in enumerate(padding) if pair != (0, 0))
-        if any(size > 0 for pair in padding for size in pair):
-            raise NotUnderstoodError
-        build.emit(call, Op.SLICE, (x,), (call.output,), layer="slice", axes=axes, dropped=(), starts=None)
-        return
+    cut = tuple(axis for axis, pair in enumerate(padding) if min(pair) < 0)
+    if cut:
+        shorter = tuple(size + sum(min(part, 0) for part in pair) for size, pair in zip(shape, padding, strict=True))
+        added = [(max(before, 0), max(after, 0)) for before, after in padding]
+        last = all(pair == (0, 0) for pair in added)
+        target = call.output if last else build.temporary(call)[0]
+        value_cut = Value(shorter, call.result.dtype)
+        x = build.emit(call, Op.SLICE, (x,), (target,), layer="slice", result=value_cut, axes=cut, dropped=(), starts=None)
+        if last:
+            return
+        padding = added
     build.emit(call, Op.PAD, (x,), (call.output,), padding=tuple(padding), value=value)
 
 

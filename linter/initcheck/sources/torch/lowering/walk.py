@@ -9,9 +9,11 @@ from torch.utils import _pytree as pytree
 
 from initcheck.graph import Op, Value
 from initcheck.sources.torch.calls import Ref
+from initcheck.sources.torch.lowering.builder import CONSTANT_LIMIT
 from initcheck.sources.torch.lowering.bound import NotUnderstoodError, bind
-from initcheck.sources.torch.lowering.folding import fold, look_through
-from initcheck.sources.torch.lowering.known import Activation, View
+from initcheck.sources.torch.lowering.folding import SHAPE_ONLY, filled, fold, look_through
+from initcheck.sources.torch.lowering.gates import draw, emit_gated
+from initcheck.sources.torch.lowering.known import Activation, Gate, View
 from initcheck.sources.torch.lowering.table import find_handler
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from initcheck.sources.torch.calls import Call, Trace
     from initcheck.sources.torch.lowering.bound import Bound
     from initcheck.sources.torch.lowering.builder import Builder
+    from initcheck.sources.torch.lowering.known import Known
 
 __all__ = ["walk"]
 
@@ -59,18 +62,31 @@ def _visit(call: Call, trace: Trace, build: Builder, bases: dict[str, str]) -> N
     results = tuple(trace.values[name] for name in call.outputs if name)
     if len(results) != len(call.outputs):
         results = tuple(trace.values[name] if name else Value(None, "") for name in call.outputs)
-    leaves = pytree.tree_leaves((args, kwargs), is_leaf=_is_known)
-    live = any(isinstance(leaf, Activation) for leaf in leaves)
-    name = call.op.rpartition("::")[2]
-    viewed = None if live else look_through(call, args, kwargs)
-    folded = viewed
-    if viewed is None and not live and not (name in _LAYERS and _has_weight(args, kwargs)):
-        folded = fold(call, args, kwargs, results)
-    if folded is not None:
-        build.known.update((output, known) for output, known in zip(call.outputs, folded, strict=False) if output)
+    found = _without_node(call, args, kwargs, results)
+    if found is not None:
+        build.known.update((output, known) for output, known in zip(call.outputs, found, strict=False) if output)
     elif call.outputs:
         _lower(bind(call, args, kwargs, results), build)
     _follow_writes(call, build, bases, results)
+
+
+def _without_node(
+    call: Call, args: Any, kwargs: Mapping[str, Any], results: tuple[Value, ...]
+) -> list[Known] | None:
+    """What a call gives that computes nothing from a signal; None when it needs a node."""
+    name = call.op.rpartition("::")[2]
+    gate = draw(bind(call, args, kwargs, results)) if call.outputs else None
+    if gate is not None:
+        return [gate]
+    if name in SHAPE_ONLY and call.outputs:
+        return filled(bind(call, args, kwargs, results))
+    leaves = pytree.tree_leaves((args, kwargs), is_leaf=_is_known)
+    if any(isinstance(leaf, (Activation, Gate)) for leaf in leaves):
+        return None
+    viewed = look_through(call, args, kwargs)
+    if viewed is not None or (name in _LAYERS and _has_weight(args, kwargs)):
+        return viewed
+    return fold(call, args, kwargs, results)
 
 
 def _has_weight(args: Any, kwargs: Mapping[str, Any]) -> bool:
@@ -78,7 +94,7 @@ def _has_weight(args: Any, kwargs: Mapping[str, Any]) -> bool:
 
 
 def _is_known(leaf: Any) -> bool:
-    return isinstance(leaf, (Activation, View))
+    return isinstance(leaf, (Activation, Gate, View))
 
 
 def _resolved(tree: Any, build: Builder) -> Any:
@@ -90,6 +106,9 @@ def _resolved(tree: Any, build: Builder) -> Any:
 
 def _lower(call: Bound, build: Builder) -> None:
     handler = find_handler(call)
+    name = call.call.op.rpartition("::")[2].rstrip("_")
+    if name == "mul" and emit_gated(call, build):
+        return
     if handler is not None:
         try:
             handler(call, build)
@@ -109,6 +128,8 @@ def _opaque(call: Bound, build: Builder) -> None:
     for leaf in pytree.tree_leaves(dict(call.arguments), is_leaf=_is_known):
         if isinstance(leaf, Activation):
             names.append(leaf.name)
+        elif isinstance(leaf, torch.Tensor) and leaf.numel() * 4 <= CONSTANT_LIMIT and not leaf.is_complex():
+            names.append(build.constant(leaf))
         elif isinstance(leaf, View) and leaf.is_float:
             names.append(build.parameters.use(leaf))
             weight = weight or names[-1]
@@ -134,6 +155,8 @@ def _follow_writes(call: Call, build: Builder, bases: dict[str, str], results: t
         if result is None or isinstance(result, torch.Tensor):
             continue
         build.known[written.name] = result
+        if isinstance(result, Gate):
+            continue
         _overwrite_base(call, build, bases.get(written.name, ""), result, results)
 
 
