@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from initcheck.sources.torch.built import RecordedTensor
 
 DRAWS = 4
 SIGNIFICANCE = 5.0
@@ -44,7 +50,9 @@ def compare(tensor: RecordedTensor, values: torch.Tensor) -> Comparison:
     if law is None:
         return Comparison(tensor.name, False, False, True, "unknown")
     count = values.numel()
-    mean, variance = float(values.mean()), float(values.var(correction=0))
+    within = values.var(1, correction=0)
+    # What is estimated from one build cannot tell that elements are copies of fewer draws.
+    mean, variance = float(values.mean()), float(values.var(correction=0) if law.exact else within.mean())
     scale = math.sqrt(variance)
     fourth = float(((values - mean) ** 4).mean())
     kurtosis = fourth / variance**2 if variance > 0 else 1.0
@@ -52,7 +60,6 @@ def compare(tensor: RecordedTensor, values: torch.Tensor) -> Comparison:
     own = min(values.shape[1], 4096)
     spread = float(values.mean(1).std()) if values.shape[0] > 1 else 0.0
     mean_error = math.sqrt(variance / count + share * variance / own) + (1 + share) * spread / math.sqrt(DRAWS)
-    within = values.var(1, correction=0)
     deviation = float(within.std()) / math.sqrt(DRAWS) if values.shape[0] > 1 else 0.0
     variance_error = variance * math.sqrt(max(kurtosis - 1, 0) * (1 / count + share / own)) + (1 + share) * deviation
     rounding = 2.0**-8 if tensor.dtype in {"float16", "bfloat16"} else 1e-5

@@ -14,7 +14,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from initcheck.sources.torch.record_content import Content, Contents
+from initcheck.sources.torch.record_content import Content, Contents, Origin
 from initcheck.sources.torch.record_history import Writer, spell
 from initcheck.sources.torch.record_law import Law, constant
 from initcheck.sources.torch.record_marks import Marker, Outcome
@@ -32,8 +32,12 @@ __all__ = ["META", "Recorder"]
 
 META = torch.device("meta")
 
+LITERAL = 64
+"""Numbers that somebody may have written by hand; more were computed, or drawn."""
+
 _ASKS_FOR_VALUES = frozenset({"_local_scalar_dense", "equal", "is_nonzero", "allclose"})
-_SILENT = frozenset({"clone", "_to_copy", "contiguous", "_unsafe_view", "lift_fresh_copy", "view_copy", "set_"})
+_RESHAPING = frozenset({"set", "resize", "resize_as"})
+_SILENT = frozenset({"clone", "_to_copy", "contiguous", "_unsafe_view", "lift_fresh_copy", "view_copy"})
 
 
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -68,30 +72,32 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         with without_functions():
             if self.on_meta:
                 if operation.name == "lift_fresh":
-                    return self.twin(args[0]) if args[0].numel() and not self._is_importing() else args[0]
+                    return self._literal(args[0])
                 args, kwargs = self._redirect(operation, args, kwargs)
                 if operation.name in _ASKS_FOR_VALUES:
                     return self._value(func, args, kwargs)
-            if operation.is_view or not operation.gives_tensors:
+            if operation.stem in {"resize", "resize_as"}:
+                self.contents.forget(args[0])
+            if operation.is_view or not operation.gives_tensors or operation.stem in _RESHAPING:
                 return func(*args, **kwargs)
             return self._record(operation, func, args, kwargs)
 
-    def twin(self, tensor: torch.Tensor, *, random: bool = False) -> torch.Tensor:
+    def twin(self, tensor: torch.Tensor, origin: Origin = Origin.DATA) -> torch.Tensor:
         """A meta tensor that stands for a real one and shares its memory.
 
         Args:
             tensor: Data that came from elsewhere; a meta tensor is returned as it is.
-            random: Whether it may have been drawn.
+            origin: Where its values come from.
         """
         if tensor.is_meta or tensor.layout is not torch.strided:
             return tensor
-        content = self.adopt(tensor, random=random)
+        content = self.adopt(tensor, origin)
         base = torch.empty(content.values.size, dtype=tensor.dtype, device=META)
         self.contents.share(base, content)
         result = base.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset())
         return result.requires_grad_(tensor.requires_grad) if tensor.requires_grad else result
 
-    def adopt(self, tensor: torch.Tensor, *, random: bool = False) -> Content:
+    def adopt(self, tensor: torch.Tensor, origin: Origin = Origin.DATA) -> Content:
         """Content of a real tensor, begun from its values where it was made out of sight."""
         known = self.contents.find(tensor)
         content = known or self.contents.of(tensor)
@@ -100,15 +106,21 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 tensor.detach().untyped_storage()
             )
         if known is None:
-            content.blank, content.random = False, random
-            if tensor.is_floating_point() and tensor.numel():
-                low, high = (float(bound) for bound in tensor.detach().aminmax())
-                content.regions.fill(constant(low) if low == high else None)
+            content.blank, content.origin = False, origin
+            # More than a number may be memory of numpy's, which is written unseen.
+            if tensor.is_floating_point() and content.values.size == 1:
+                content.regions.fill(constant(float(content.values.full)))
         return content
 
-    def write(self, tensor: torch.Tensor, mark: Mark, *, random: bool) -> None:
+    def _literal(self, tensor: torch.Tensor) -> torch.Tensor:
+        """A tensor made of numbers; an empty one stays, since transformers asks it for the default device."""
+        if not tensor.numel() or self._is_importing():
+            return tensor
+        return self.twin(tensor, Origin.FIXED if tensor.numel() <= LITERAL else Origin.DATA)
+
+    def write(self, tensor: torch.Tensor, mark: Mark, origin: Origin) -> None:
         """Note that the initialiser named by ``initializer`` wrote a tensor."""
-        self._paint(tensor, mark, self.initializer, random=random, reads=False)
+        self._paint(tensor, mark, self.initializer, origin=origin, reads=False)
 
     def watch(self, factory: Callable[[], object]) -> object:
         """Call a factory; tensors that modules make when it imports them stay real, since they outlive it."""
@@ -132,13 +144,13 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             after.history = [*before.history, *after.history]
 
     def expose(self, tensor: torch.Tensor, *, readonly: bool) -> torch.Tensor | None:
-        """The values of a meta tensor, None if they are not all kept; laws end where they may be written unseen."""
+        """Values of a tensor, None if they are not all kept; laws end where values may be written unseen."""
         real = self.mirror.real(tensor)
-        if real is not None and not readonly:
+        if real is not None and not readonly and _is_plain(tensor):
             content = self.contents.of(tensor)
             content.regions.fill(None)
             content.blank = False
-        return real.detach() if real is not None else None
+        return real
 
     def _redirect(
         self, operation: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -156,7 +168,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             kept = {id(bound.get(name)) for name in operation.mutated}
 
             def swap(leaf: object) -> object:
-                return self.twin(leaf, random=True) if isinstance(leaf, torch.Tensor) and id(leaf) not in kept else leaf
+                return self.twin(leaf) if isinstance(leaf, torch.Tensor) and id(leaf) not in kept else leaf
 
             args, kwargs = tree_map(swap, args), tree_map(swap, kwargs)
         return args, kwargs
@@ -180,8 +192,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         mutated = [leaf for name in operation.mutated for leaf in tree_leaves(bound.get(name)) if _is_plain(leaf)]
         read = self._operands(operation, args, kwargs, mutated)
         for leaf in tree_leaves((args, kwargs)):
-            if _is_plain(leaf) and not leaf.is_meta and self.contents.find(leaf) is None:
-                self.adopt(leaf, random=True)
+            if _is_plain(leaf) and self.contents.find(leaf) is None:
+                self._meet(leaf)
         out = self._run(operation, func, args, kwargs)
         shared = {storage_key(leaf) for leaf in (*read, *mutated)}
         new = [leaf for leaf in tree_leaves(out) if _is_plain(leaf) and storage_key(leaf) not in shared]
@@ -196,6 +208,13 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for target, outcome in zip(targets, outcomes, strict=True):
             self._note(operation, bound, read, target, outcome, is_new=any(target is leaf for leaf in new))
         return out
+
+    def _meet(self, tensor: torch.Tensor) -> None:
+        """A tensor that was made out of sight: its values count if it has any."""
+        if tensor.is_meta:
+            self.contents.of(tensor).blank = False
+        else:
+            self.adopt(tensor)
 
     def _operands(
         self, operation: Operation, args: tuple[Any, ...], kwargs: dict[str, Any], mutated: Sequence[torch.Tensor]
@@ -237,7 +256,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if is_new and inherited is not None:
             content.history, content.overwritten = list(inherited.history), inherited.overwritten
         drawn = operation.name in CREATIONS and operation.name not in FIXED
-        random = drawn or any(source.random for source in origins)
+        origin = max([Origin.DRAWN if drawn else Origin.FIXED, *(source.origin for source in origins)])
         if is_empty(operation.name):
             content.regions.fill(outcome)
             return
@@ -246,20 +265,27 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if operation.name in {"copy_", "fill_"} and isinstance(outcome, Law) and outcome.value is not None:
             label, inherited = self.initializer or f"fill_({outcome.value:.6g})", None
         reads = operation.name not in IGNORES_TARGET
-        self._paint(target, outcome, label, random=random, reads=reads or is_new, allocation=is_new and not read)
+        self._paint(target, outcome, label, origin=origin, reads=reads or is_new, allocation=is_new and not read)
         if operation.name == "copy_" and inherited is not None:
             content.history[-1:] = [*inherited.history, *content.history[-1:]]
 
     def _paint(
-        self, tensor: torch.Tensor, outcome: Outcome, label: str, *, random: bool, reads: bool, allocation: bool = False
+        self,
+        tensor: torch.Tensor,
+        outcome: Outcome,
+        label: str,
+        *,
+        origin: Origin,
+        reads: bool,
+        allocation: bool = False,
     ) -> None:
         """Mark the elements of a tensor, and enter the write into the history of its storage."""
         content = self.contents.of(tensor)
         runs = content.runs(tensor)
         if runs is not None and content.regions.is_whole(runs) and not reads:
             content.overwritten = content.overwritten or any(not entry.default for entry in content.history)
-            content.random = False
-        content.random = content.random or random
+            content.origin = Origin.FIXED
+        content.origin = max(content.origin, origin)
         if isinstance(outcome, Regions):
             content.regions = outcome
         elif callable(outcome):

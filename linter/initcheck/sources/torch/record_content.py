@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
 from initcheck.sources.torch.record_law import Law, mixture
@@ -16,7 +17,18 @@ if TYPE_CHECKING:
 
     from initcheck.sources.torch.record_history import Entry
 
-__all__ = ["Content", "Contents", "combine"]
+__all__ = ["Content", "Contents", "Origin", "combine"]
+
+
+class Origin(IntEnum):
+    """Where values come from; what is computed from several has the greatest."""
+
+    FIXED = 0
+    """The same each time."""
+    DATA = 1
+    """Given as data, drawn or not."""
+    DRAWN = 2
+    """Drawn."""
 
 
 @dataclass(slots=True)
@@ -29,7 +41,7 @@ class Content:
         values: Some or all of its values, for tensors without values of their own.
         history: Writes in order.
         overwritten: Whether an initialisation that was asked for is lost.
-        random: Whether a draw went into it, or data of which nobody knows.
+        origin: Where its values come from.
         blank: Whether nothing was written yet, so that values may be begun.
     """
 
@@ -38,7 +50,7 @@ class Content:
     values: Values
     history: list[Entry] = field(default_factory=list)
     overwritten: bool = False
-    random: bool = False
+    origin: Origin = Origin.FIXED
     blank: bool = True
 
     def runs(self, tensor: torch.Tensor) -> Runs | None:
@@ -88,6 +100,10 @@ class Contents:
             size = max(storage.nbytes() // max(tensor.element_size(), 1), 1)
             entry = self._keep(key, storage, Content(tensor.element_size(), Regions(size, None), Values(size)))
         return entry[1]
+
+    def forget(self, tensor: torch.Tensor) -> None:
+        """Nothing is known of a tensor's storage any more."""
+        self._known.pop(storage_key(tensor), None)
 
     def share(self, tensor: torch.Tensor, content: Content) -> None:
         """Let a tensor's storage have the content of another of its size."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn import init
 
+from initcheck.sources.torch.record_content import Origin
 from initcheck.sources.torch.record_history import spell
 from initcheck.sources.torch.record_law import Law, constant, identity, mixture, normal, orthogonal, truncated
 from initcheck.sources.torch.record_modes import unobserved
@@ -119,7 +120,7 @@ def _silent(
             recorder.mirror.place(tensor, function(values, **arguments))
         elif real is None:
             recorder.contents.of(tensor).values.forget()
-    recorder.write(tensor, law, random=name != "dirac_")
+    recorder.write(tensor, law, Origin.FIXED if name == "dirac_" else Origin.DRAWN)
     return tensor
 
 

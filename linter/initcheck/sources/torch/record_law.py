@@ -168,8 +168,12 @@ def mixture(parts: Sequence[tuple[Law, int]]) -> Law:
     """
     total = sum(count for _, count in parts)
     shares = [(law, count / total) for law, count in parts if count]
+    first = shares[0][0]
     if len({law for law, _ in shares}) == 1:
-        return shares[0][0]
+        return first
+    draws = frozenset[int]().union(*(law.draws for law, _ in shares))
+    if not first.shape and len({replace(law, draws=frozenset()) for law, _ in shares}) == 1:
+        return replace(first, draws=draws)
     mean = sum(share * law.mean for law, share in shares)
     second = third = fourth = 0.0
     for law, share in shares:
@@ -189,7 +193,7 @@ def mixture(parts: Sequence[tuple[Law, int]]) -> Law:
         min(law.low for law, _ in shares),
         max(law.high for law, _ in shares),
         zeros,
-        frozenset().union(*(law.draws for law, _ in shares)),
+        draws,
         alike=False,
     )
 

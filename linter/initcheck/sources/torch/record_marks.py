@@ -118,7 +118,7 @@ class Marker:
         if operation.mutated:
             return change
         content = self._contents.find(base)
-        if content is not None and content.is_whole(base) and self._is_whole(target):
+        if content is not None and self._is_same_order(content, base, target):
             return content.regions.map(change)
         return change(self.mark(base))
 
@@ -130,7 +130,7 @@ class Marker:
             mark = self.mark(source)
             return _cast(mark, target) if isinstance(mark, Law) and mark.value is not None else None
         content = self._contents.find(source)
-        if content is not None and content.is_whole(source) and self._is_whole(target):
+        if content is not None and self._is_same_order(content, source, target):
             return content.regions.map(lambda mark: _cast(mark, target))
         return _cast(self.mark(source), target)
 
@@ -180,6 +180,10 @@ class Marker:
     def _is_whole(self, tensor: torch.Tensor) -> bool:
         content: Content = self._contents.of(tensor)
         return content.is_whole(tensor)
+
+    def _is_same_order(self, content: Content, source: torch.Tensor, target: torch.Tensor) -> bool:
+        """Whether two tensors are whole storages of one size, so that regions of one are those of the other."""
+        return source.numel() == target.numel() and content.is_whole(source) and self._is_whole(target)
 
     def _is_repeated(self, tensor: torch.Tensor, target: torch.Tensor) -> bool:
         """Whether drawn elements are fewer than those of the target, so that some are copies of others."""

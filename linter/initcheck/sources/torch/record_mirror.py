@@ -90,7 +90,7 @@ class Mirror:
         """
         contents = [self._contents.of(target) for target in targets]
         for target in targets:
-            self.begin(target, anew=operation.name in IGNORES_TARGET)
+            self.begin(target, anew=operation.name in IGNORES_TARGET, whole=self._is_data(operation, args))
         if self._whole(operation, func, args, kwargs, out, contents):
             return
         for target, content, mark in zip(targets, contents, marks, strict=True):
@@ -104,15 +104,21 @@ class Mirror:
             content.values.full = torch.full((content.values.size,), mark.value, dtype=dtype, device="cpu")
             content.values.sample = None
 
+    def _is_data(self, operation: Operation, args: Sequence[Any]) -> bool:
+        """Whether an operation copies data of which all values are kept."""
+        source = self._contents.find(args[1]) if operation.name == "copy_" else None
+        return source is not None and SAMPLES < source.values.size <= DATA_LIMIT and source.values.full is not None
+
     def _swap(self, leaf: object) -> object:
         return self.real(leaf) if isinstance(leaf, torch.Tensor) else leaf
 
-    def begin(self, target: torch.Tensor, *, anew: bool = True) -> None:
+    def begin(self, target: torch.Tensor, *, anew: bool = True, whole: bool = False) -> None:
         """Give a blank storage memory for its values, also one that is about to be overwritten as a whole.
 
         Args:
             target: A meta tensor; any other has values of its own.
             anew: Whether what is about to be written does not depend on what was there.
+            whole: Whether all values will be known, however many.
         """
         if not target.is_meta:
             return
@@ -120,7 +126,7 @@ class Mirror:
         values = content.values
         if not (content.blank or (anew and target.numel() >= values.size)):
             return
-        if values.size > SAMPLES:
+        if values.size > SAMPLES and not whole:
             values.full = None
             values.sample = torch.zeros(SAMPLES, dtype=torch.float64, device="cpu")
         elif values.full is None or values.full.dtype != target.dtype:

@@ -14,6 +14,7 @@ from initcheck.estimate import estimate
 from initcheck.naming import name_scheme
 from initcheck.schemes import init_fans
 from initcheck.sources.torch.built import RecordedTensor
+from initcheck.sources.torch.record_content import Origin
 from initcheck.sources.torch.record_law import Law, constant, distribution
 from initcheck.sources.torch.record_regions import GARBAGE
 from initcheck.sources.torch.record_values import SAMPLES
@@ -28,6 +29,9 @@ __all__ = ["estimated", "recorded_tensors"]
 
 VALUES_LIMIT = 65536
 """Elements up to which fixed values are kept."""
+
+_WEIGHTS = ("{}", "parametrizations.{}.original", "parametrizations.{}.original1", "{}_v", "{}_orig")
+"""Names under which the weight beside a bias is kept, parametrised ones included."""
 
 SIGNIFICANCE = 5.0
 """Standard errors of 4096 values below which a mean is none."""
@@ -58,8 +62,11 @@ def _fans(name: str, tensor: torch.Tensor, tensors: dict[str, tuple[torch.Tensor
     """Fans as ``nn.init`` counts them, for a bias those of the weight beside it."""
     path, _, last = name.rpartition(".")
     if tensor.dim() < 2 and "bias" in last:
-        sibling = tensors.get(f"{path}.{last.replace('bias', 'weight')}".lstrip("."))
-        return init_fans(sibling[0].shape) if sibling is not None else (0, 0)
+        for form in _WEIGHTS:
+            sibling = tensors.get(f"{path}.{form.format(last.replace('bias', 'weight'))}".lstrip("."))
+            if sibling is not None:
+                return init_fans(sibling[0].shape)
+        return 0, 0
     return init_fans(tensor.shape)
 
 
@@ -75,7 +82,7 @@ def _describe(
     marks = [mark for mark, _ in content.regions.read(content.runs(tensor))]
     whole = content.mark(tensor)
     garbage = [mark is GARBAGE for mark in marks]
-    values = None if any(garbage) or content.random else _fixed_values(tensor, whole, recorder)
+    values = None if any(garbage) or content.origin is Origin.DRAWN else _fixed_values(tensor, whole, recorder)
     known = None if any(garbage) else _distribution(tensor, content, whole, fans, recorder)
     history = tuple(entry.write for entry in content.history)
     written = not all(garbage) or not tensor.numel()
@@ -95,11 +102,11 @@ def _distribution(
         return distribution(mark, shape, fans)
     real = recorder.mirror.real(tensor)
     if real is not None:
-        return replace(_estimate(real, fans), exact=not content.random)
+        return replace(_estimate(real, fans), exact=content.origin is Origin.FIXED)
     sample = content.values.sample
     if sample is None or not content.is_whole(tensor) or not sample.is_floating_point():
         return None
-    return _from_sample(sample, shape, fans)
+    return replace(_from_sample(sample, shape, fans), exact=False)
 
 
 def _from_sample(sample: torch.Tensor, shape: tuple[int, ...], fans: tuple[int, int]) -> Distribution:

@@ -6,6 +6,7 @@ A rule gets the marks of what is read and returns the mark of what is written; N
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -37,7 +38,7 @@ CREATIONS = FIXED | frozenset(
 )
 """The same with those that draw."""
 
-IGNORES_TARGET = CREATIONS | {"copy_", "set_", "resize_"}
+IGNORES_TARGET = CREATIONS | {"copy_"}
 """Operations that do not look at what they overwrite."""
 
 PRESERVING = frozenset({"clone", "_to_copy", "contiguous", "_unsafe_view", "view_copy", "lift_fresh_copy", "copy_"})
@@ -133,9 +134,7 @@ def _sum(first: Law, second: Law, factor: float) -> Law | None:
         return None
     scaled = second.affine(factor)
     law = normal(first.mean + scaled.mean, math.sqrt(first.second + scaled.second), 0)
-    return Law(
-        *(law.family, law.mean, law.second, 0.0, law.fourth, law.low, law.high), draws=first.draws | second.draws
-    )
+    return replace(law, draws=first.draws | second.draws)
 
 
 def _erfinv(law: Law) -> Mark:

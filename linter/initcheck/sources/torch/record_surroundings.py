@@ -48,14 +48,14 @@ class Surroundings(TorchFunctionMode):
             kwargs["device"] = self._device
         if func is torch.Tensor.to:
             args = tuple(self._device if not isinstance(a, torch.Tensor) and _is_foreign(a) else a for a in args)
-        if func in _TO_DATA and args[0].is_meta:
+        if func in _TO_DATA:
             return self._export(func, args, kwargs)
         return func(*args, **kwargs)
 
     def _assign(self, target: torch.Tensor, value: torch.Tensor) -> None:
         """``target.data = value``: the storage changes hands, and the history of the old one is not to be lost."""
         if target.is_meta:
-            value = self._recorder.twin(value, random=True)
+            value = self._recorder.twin(value)
         self._recorder.inherit(target, value)
         _SET_DATA(target, value)
 
@@ -66,8 +66,9 @@ class Surroundings(TorchFunctionMode):
             RuntimeError: If they are not all kept.
         """
         with without_functions():
-            real = self._recorder.expose(args[0], readonly=func is torch.Tensor.tolist)
-            if real is None:
+            readonly = func is torch.Tensor.tolist
+            real = self._recorder.expose(args[0], readonly=readonly)
+            if real is None or (args[0].is_meta and args[0].requires_grad and not readonly):
                 raise RuntimeError("the values of a tensor on the meta device are not known")
             return func(real, *args[1:], **kwargs)
 
