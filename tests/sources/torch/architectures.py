@@ -328,7 +328,7 @@ HUB: dict[str, Factory] = {
         width_coefficient=0.25,
         depth_coefficient=0.2,
         image_size=64,
-        hidden_dim=64,
+        hidden_dim=320,
     ),
     "gpt2": hub(
         "GPT2Config",
