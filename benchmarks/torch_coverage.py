@@ -2,8 +2,8 @@
 
     python benchmarks/torch_coverage.py [NAME ...]
 
-Needs the extra ``test``. One row per architecture: how it was built and traced, weighted layers lowered of all, those whose
-signal is known, matrices that no node reads, operators that stayed opaque, CPU seconds of the whole.
+Needs the extra ``test``. One row per architecture: how it was built and traced, weighted layers lowered of all, those
+whose signal is known, matrices that no node reads, CPU seconds of the whole, operators that stayed opaque.
 """
 
 from __future__ import annotations

@@ -230,19 +230,54 @@ FORWARDS: dict[str, Factory] = {
     "conv1d": lambda: nn.Sequential(nn.Conv1d(4, 8, 5, dilation=2), nn.ELU(), nn.ConvTranspose1d(8, 4, 4, stride=2)),
     "conv3d": lambda: nn.Sequential(nn.Conv3d(2, 8, 3), nn.BatchNorm3d(8), nn.SELU(), nn.AdaptiveAvgPool3d(1)),
     "transposed": lambda: Image(nn.ConvTranspose2d(8, 6, 3, stride=2, groups=2, output_padding=1), channels=6),
-    "depthwise": lambda: Image(nn.Conv2d(8, 8, 3, groups=8, padding="same"), nn.Conv2d(8, 8, 3, padding_mode="reflect", padding=1)),
-    "norms": lambda: Image(nn.GroupNorm(2, 8), nn.InstanceNorm2d(8, affine=True), nn.BatchNorm2d(8), nn.LocalResponseNorm(3)),
-    "pools": lambda: Image(nn.MaxPool2d(3, 2, 1), nn.AvgPool2d(2), nn.AdaptiveAvgPool2d(4), nn.LPPool2d(2, 2), nn.AdaptiveMaxPool2d(1)),
-    "resizes": lambda: Image(nn.Upsample(scale_factor=2), nn.Upsample(size=16, mode="bilinear"), nn.PixelUnshuffle(2), channels=32),
-    "pads": lambda: Image(nn.ZeroPad2d(1), nn.ReflectionPad2d(1), nn.ReplicationPad2d(1), nn.Dropout2d(0.1), nn.ChannelShuffle(2)),
+    "depthwise": lambda: Image(
+        nn.Conv2d(8, 8, 3, groups=8, padding="same"), nn.Conv2d(8, 8, 3, padding_mode="reflect", padding=1)
+    ),
+    "norms": lambda: Image(
+        nn.GroupNorm(2, 8), nn.InstanceNorm2d(8, affine=True), nn.BatchNorm2d(8), nn.LocalResponseNorm(3)
+    ),
+    "pools": lambda: Image(
+        nn.MaxPool2d(3, 2, 1), nn.AvgPool2d(2), nn.AdaptiveAvgPool2d(4), nn.LPPool2d(2, 2), nn.AdaptiveMaxPool2d(1)
+    ),
+    "resizes": lambda: Image(
+        nn.Upsample(scale_factor=2), nn.Upsample(size=16, mode="bilinear"), nn.PixelUnshuffle(2), channels=32
+    ),
+    "pads": lambda: Image(
+        nn.ZeroPad2d(1), nn.ReflectionPad2d(1), nn.ReplicationPad2d(1), nn.Dropout2d(0.1), nn.ChannelShuffle(2)
+    ),
     "activations": lambda: nn.Sequential(
         *(
             layer
             for function in (
-                nn.ReLU(), nn.ReLU6(), nn.LeakyReLU(0.2), nn.PReLU(), nn.RReLU(), nn.ELU(), nn.CELU(0.5), nn.SELU(), nn.GELU(),
-                nn.GELU(approximate="tanh"), nn.SiLU(), nn.Mish(), nn.Softplus(), nn.Softsign(), nn.Tanh(), nn.Tanhshrink(),
-                nn.Sigmoid(), nn.LogSigmoid(), nn.Hardtanh(), nn.Hardsigmoid(), nn.Hardswish(), nn.Hardshrink(), nn.Softshrink(),
-                nn.Threshold(0.1, 0.0), nn.Softmax(-1), nn.LogSoftmax(-1), nn.Identity(), nn.AlphaDropout(0.1), nn.Softmin(-1),
+                nn.ReLU(),
+                nn.ReLU6(),
+                nn.LeakyReLU(0.2),
+                nn.PReLU(),
+                nn.RReLU(),
+                nn.ELU(),
+                nn.CELU(0.5),
+                nn.SELU(),
+                nn.GELU(),
+                nn.GELU(approximate="tanh"),
+                nn.SiLU(),
+                nn.Mish(),
+                nn.Softplus(),
+                nn.Softsign(),
+                nn.Tanh(),
+                nn.Tanhshrink(),
+                nn.Sigmoid(),
+                nn.LogSigmoid(),
+                nn.Hardtanh(),
+                nn.Hardsigmoid(),
+                nn.Hardswish(),
+                nn.Hardshrink(),
+                nn.Softshrink(),
+                nn.Threshold(0.1, 0.0),
+                nn.Softmax(-1),
+                nn.LogSoftmax(-1),
+                nn.Identity(),
+                nn.AlphaDropout(0.1),
+                nn.Softmin(-1),
             )
             for layer in (nn.Linear(8, 8), function)
         )
@@ -250,9 +285,14 @@ FORWARDS: dict[str, Factory] = {
     "glu": lambda: nn.Sequential(nn.Linear(8, 16), nn.GLU(), nn.Linear(8, 4)),
     "rms_norm": lambda: Between(nn.RMSNorm(32)),
     "encoder": Encoder,
-    "transformer": lambda: (nn.Transformer(32, 4, 1, 1, 64, batch_first=True), (torch.randn(2, 5, 32), torch.randn(2, 6, 32))),
-    "mha": lambda: (nn.MultiheadAttention(32, 4, kdim=16, vdim=24, add_bias_kv=True, batch_first=True),
-                    (torch.randn(2, 5, 32), torch.randn(2, 6, 16), torch.randn(2, 6, 24))),
+    "transformer": lambda: (
+        nn.Transformer(32, 4, 1, 1, 64, batch_first=True),
+        (torch.randn(2, 5, 32), torch.randn(2, 6, 32)),
+    ),
+    "mha": lambda: (
+        nn.MultiheadAttention(32, 4, kdim=16, vdim=24, add_bias_kv=True, batch_first=True),
+        (torch.randn(2, 5, 32), torch.randn(2, 6, 16), torch.randn(2, 6, 24)),
+    ),
     "lstm": lstm_char,
     "gru": lambda: Recurrent(nn.GRU(16, 32, batch_first=True, bidirectional=True), 64),
     "rnn": lambda: Recurrent(nn.RNN(16, 32, batch_first=True, nonlinearity="relu"), 32),

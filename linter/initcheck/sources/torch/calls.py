@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     import torch
+    from torch._ops import OpOverload
 
     from initcheck.graph import Value
 
@@ -39,7 +40,7 @@ class Call:
         stack: Frames ``(file, line)`` of the forward pass, outermost first.
     """
 
-    func: torch._ops.OpOverload | None
+    func: OpOverload | None
     op: str
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]

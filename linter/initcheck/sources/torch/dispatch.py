@@ -7,22 +7,24 @@ Operators are seen below autograd, where composite ones have come apart. Those t
 from __future__ import annotations
 
 import inspect
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch._ops import OpOverload, OpOverloadPacket
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from initcheck.sources.torch.calls import Call, Ref, Trace
+from initcheck.sources.torch.schema import name_of
 from initcheck.sources.torch.values import value_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from types import FrameType
 
     from initcheck.sources.torch.inputs import Example
 
@@ -33,8 +35,8 @@ _LIBRARY = (str(Path(torch.__file__).parent), __file__)
 _ATEN = torch.ops.aten
 
 WHOLE: dict[Callable[..., Any], Any] = {
-    torch._C._nn.linear: _ATEN.linear.default,
-    torch._C._nn.scaled_dot_product_attention: _ATEN.scaled_dot_product_attention.default,
+    functional.linear: _ATEN.linear.default,
+    functional.scaled_dot_product_attention: _ATEN.scaled_dot_product_attention.default,
     torch.conv1d: _ATEN.conv1d,
     torch.conv2d: _ATEN.conv2d,
     torch.conv3d: _ATEN.conv3d,
@@ -136,14 +138,14 @@ class _Recorder:
             self.trace.constants[name] = tensor.detach()
         return Ref(name)
 
-    def record(self, func: torch._ops.OpOverload, args: Any, kwargs: Any, result: Any) -> None:
+    def record(self, func: OpOverload, args: Any, kwargs: Any, result: Any) -> None:
         """Write down one operation; the result of one that works in place is its argument under a new name."""
         args, kwargs = pytree.tree_map_only(torch.Tensor, self.ref, (args, kwargs))
         flat = list(result) if isinstance(result, (tuple, list)) else [result]
-        label = func._schema.name.partition("::")[2]
+        label = name_of(func).partition("::")[2]
         outputs = tuple(self.name(value, label) if isinstance(value, torch.Tensor) else "" for value in flat)
         path, module_type = self._modules[-1] if self._modules else ("", "")
-        self.trace.calls.append(Call(func, func._schema.name, args, kwargs, outputs, path, module_type, _frames()))
+        self.trace.calls.append(Call(func, name_of(func), args, kwargs, outputs, path, module_type, _frames()))
 
     def entering(self, path: str, module: torch.nn.Module) -> Callable[..., None]:
         """Hook that notes that a module starts."""
@@ -157,17 +159,18 @@ class _Recorder:
 
 class _Dispatch(TorchDispatchMode):
     def __init__(self, recorder: _Recorder) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.recorder = recorder
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
-        if not self.recorder.silent and isinstance(func, torch._ops.OpOverload) and func not in _SILENT:
+        if not self.recorder.silent and isinstance(func, OpOverload) and name_of(func) not in _SILENT:
             self.recorder.record(func, args, kwargs or {}, result)
         return result
 
 
-_SILENT = frozenset({_ATEN.detach.default, _ATEN._local_scalar_dense.default, torch.ops.prim.device.default})
+_SILENT = frozenset({"aten::_local_scalar_dense", "aten::detach", "prim::device"})
+"""What moves no data, or leaves the world of tensors."""
 
 
 class _Functions(TorchFunctionMode):
@@ -185,7 +188,7 @@ class _Functions(TorchFunctionMode):
             result = func(*args, **kwargs)
         finally:
             self.recorder.silent = False
-        if isinstance(operator, torch._ops.OpOverloadPacket):
+        if isinstance(operator, OpOverloadPacket):
             padding = kwargs.get("padding", args[4] if len(args) > 4 else 0)
             operator = operator.padding if isinstance(padding, str) else operator.default
         if func in DROPOUTS:
@@ -199,8 +202,7 @@ class _Functions(TorchFunctionMode):
 def _frames() -> tuple[tuple[str, int], ...]:
     """Frames outside of torch and this module, outermost first, from the module's call on."""
     found: list[tuple[str, int]] = []
-    frame = sys._getframe(1)
-    current: Any = frame
+    current: FrameType | None = inspect.currentframe()
     while current is not None:
         file = current.f_code.co_filename
         if not file.startswith(_LIBRARY):

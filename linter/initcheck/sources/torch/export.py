@@ -12,9 +12,11 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch._ops import HigherOrderOperator, OpOverload
 from torch.utils import _pytree as pytree
 
 from initcheck.sources.torch.calls import Call, Ref, Trace
+from initcheck.sources.torch.schema import name_of
 from initcheck.sources.torch.values import value_of
 
 if TYPE_CHECKING:
@@ -32,7 +34,9 @@ ROUTE = "torch.export"
 
 _FRAME = re.compile(r'File "([^"]+)", line (\d+)')
 
-_INLINED = frozenset({"wrap_with_set_grad_enabled", "wrap_with_autocast", "wrap_activation_checkpoint", "tag_activation_checkpoint"})
+_INLINED = frozenset(
+    {"tag_activation_checkpoint", "wrap_activation_checkpoint", "wrap_with_autocast", "wrap_with_set_grad_enabled"}
+)
 """Higher-order operators that only call a subgraph."""
 
 
@@ -131,13 +135,13 @@ class _Reader:
         args, kwargs = self._resolve(node.args), self._resolve(node.kwargs)
         if target is operator.getitem:
             self.env[node] = args[0][args[1]]
-        elif isinstance(target, torch._ops.OpOverload):
-            self._record(node, target, target._schema.name, args, kwargs)
+        elif isinstance(target, OpOverload):
+            self._record(node, target, name_of(target), args, kwargs)
         elif getattr(target, "__name__", "") in _INLINED:
             self.env[node] = self._inline(args)
-        elif isinstance(target, torch._ops.HigherOrderOperator):
+        elif isinstance(target, HigherOrderOperator):
             self._record(node, None, target.__name__, tuple(pytree.tree_leaves((args, kwargs))), {})
-        else:
+        elif callable(target):
             self.env[node] = target(*args, **kwargs)
 
     def _inline(self, args: tuple[Any, ...]) -> Any:
@@ -150,7 +154,7 @@ class _Reader:
         return tuple(flat)
 
     def _record(
-        self, node: Node, func: torch._ops.OpOverload | None, op: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self, node: Node, func: OpOverload | None, op: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> None:
         value = node.meta.get("val")
         if isinstance(value, torch.Tensor):

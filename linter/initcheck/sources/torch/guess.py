@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 __all__ = ["BATCH", "IMAGE_SIZES", "guesses", "image_size"]
 
@@ -22,7 +22,7 @@ LENGTH = 16
 """Positions of a guessed sequence."""
 
 IMAGE_SIZES = (64, 28, 224, 96, 128, 32, 256)
-"""Side lengths to try after the one that the model declares: pooling five times needs 32, a classifier head one of them."""
+"""Side lengths to try after the one that the model declares: a classifier behind a flattened image needs its own."""
 
 MOST = 24
 """Combinations to try."""
@@ -70,7 +70,9 @@ def _required(module: nn.Module) -> list[str]:
 
 def _leaves(module: nn.Module) -> list[tuple[str, nn.Module]]:
     """Modules that own parameters, in order, those whose input the vocabulary of layers tells first."""
-    owners = [(name, child) for name, child in module.named_modules() if any(True for _ in child.parameters(recurse=False))]
+    owners = [
+        (name, child) for name, child in module.named_modules() if any(True for _ in child.parameters(recurse=False))
+    ]
     telling = [pair for pair in owners if isinstance(pair[1], _TELLING)]
     others = [pair for pair in owners if not isinstance(pair[1], _TELLING)]
     if not owners:
@@ -105,40 +107,73 @@ def _further(name: str, first: torch.Tensor) -> list[torch.Tensor]:
 
 def _of_leaf(module: nn.Module, leaf: nn.Module) -> Iterator[torch.Tensor]:
     """What the first layer takes, most likely first."""
-    if isinstance(leaf, (nn.Embedding, nn.EmbeddingBag)):
-        yield _ids((BATCH, LENGTH), leaf.num_embeddings)
-        yield _ids((BATCH,), leaf.num_embeddings)
-    elif isinstance(leaf, nn.Linear):
-        yield from map(_floats, ((BATCH, leaf.in_features), (BATCH, LENGTH, leaf.in_features)))
-        yield from _images(module, (BATCH, 3), 2)
-        yield from _images(module, (BATCH, 1), 2)
-    elif isinstance(leaf, (nn.Conv1d, nn.ConvTranspose1d)):
-        yield from (_floats((BATCH, leaf.in_channels, size)) for size in (*IMAGE_SIZES, 1024, 16000))
-        yield _floats((BATCH, 16000))
-    elif isinstance(leaf, (nn.Conv2d, nn.ConvTranspose2d)):
-        yield from _images(module, (BATCH, leaf.in_channels), 2)
-    elif isinstance(leaf, (nn.Conv3d, nn.ConvTranspose3d)):
-        yield from (_floats((BATCH, leaf.in_channels, *(size,) * 3)) for size in (16, 32, 64))
-    elif isinstance(leaf, nn.RNNBase):
-        yield _floats((BATCH, LENGTH, leaf.input_size))
-    elif isinstance(leaf, nn.RNNCellBase):
-        yield _floats((BATCH, leaf.input_size))
-    elif isinstance(leaf, nn.MultiheadAttention):
-        yield _floats((BATCH, LENGTH, leaf.embed_dim))
-    elif isinstance(leaf, nn.LayerNorm):
-        yield _floats((BATCH, LENGTH, *leaf.normalized_shape))
-        yield _floats((BATCH, *leaf.normalized_shape))
-    elif isinstance(leaf, nn.GroupNorm):
-        yield from _images(module, (BATCH, leaf.num_channels), 2)
-        yield _floats((BATCH, leaf.num_channels))
-    elif isinstance(leaf, nn.modules.batchnorm._NormBase):  # noqa: SLF001 - the common base has no public name
-        yield _floats((BATCH, leaf.num_features))
-        yield _floats((BATCH, leaf.num_features, LENGTH))
-        yield from _images(module, (BATCH, leaf.num_features), 2)
-    elif isinstance(leaf, nn.Bilinear):
-        yield _floats((BATCH, leaf.in1_features))
-    else:
-        yield from _of_parameters(module, leaf)
+    for kinds, inputs in _LEAVES:
+        if isinstance(leaf, kinds):
+            yield from inputs(module, leaf)
+            return
+    yield from _of_parameters(module, leaf)
+
+
+def _of_table(_: nn.Module, leaf: Any) -> Iterator[torch.Tensor]:
+    yield _ids((BATCH, LENGTH), leaf.num_embeddings)
+    yield _ids((BATCH,), leaf.num_embeddings)
+
+
+def _of_linear(module: nn.Module, leaf: Any) -> Iterator[torch.Tensor]:
+    """Vectors, tokens, or an image of which patches are made."""
+    yield from map(_floats, ((BATCH, leaf.in_features), (BATCH, LENGTH, leaf.in_features)))
+    yield from _images(module, (BATCH, 3), 2)
+    yield from _images(module, (BATCH, 1), 2)
+
+
+def _of_conv1d(_: nn.Module, leaf: Any) -> Iterator[torch.Tensor]:
+    yield from (_floats((BATCH, leaf.in_channels, size)) for size in (*IMAGE_SIZES, 1024, 16000))
+    yield _floats((BATCH, 16000))
+
+
+def _of_conv2d(module: nn.Module, leaf: Any) -> Iterator[torch.Tensor]:
+    yield from _images(module, (BATCH, leaf.in_channels), 2)
+
+
+def _of_conv3d(_: nn.Module, leaf: Any) -> Iterator[torch.Tensor]:
+    yield from (_floats((BATCH, leaf.in_channels, *(size,) * 3)) for size in (16, 32, 64))
+
+
+def _of_layer_norm(_: nn.Module, leaf: Any) -> Iterator[torch.Tensor]:
+    yield _floats((BATCH, LENGTH, *leaf.normalized_shape))
+    yield _floats((BATCH, *leaf.normalized_shape))
+
+
+def _of_channel_norm(module: nn.Module, leaf: Any) -> Iterator[torch.Tensor]:
+    channels = leaf.num_channels if isinstance(leaf, nn.GroupNorm) else leaf.num_features
+    yield _floats((BATCH, channels))
+    yield _floats((BATCH, channels, LENGTH))
+    yield from _images(module, (BATCH, channels), 2)
+
+
+def _sequence(width: str) -> Callable[[nn.Module, Any], Iterator[torch.Tensor]]:
+    """Tokens as wide as an attribute of the layer says."""
+    return lambda _, leaf: iter((_floats((BATCH, LENGTH, getattr(leaf, width))),))
+
+
+def _vectors(width: str) -> Callable[[nn.Module, Any], Iterator[torch.Tensor]]:
+    return lambda _, leaf: iter((_floats((BATCH, getattr(leaf, width))),))
+
+
+_LEAVES: tuple[tuple[tuple[type[nn.Module], ...], Callable[[nn.Module, Any], Iterator[torch.Tensor]]], ...] = (
+    ((nn.Embedding, nn.EmbeddingBag), _of_table),
+    ((nn.Linear,), _of_linear),
+    ((nn.Conv1d, nn.ConvTranspose1d), _of_conv1d),
+    ((nn.Conv2d, nn.ConvTranspose2d), _of_conv2d),
+    ((nn.Conv3d, nn.ConvTranspose3d), _of_conv3d),
+    ((nn.RNNBase,), _sequence("input_size")),
+    ((nn.RNNCellBase,), _vectors("input_size")),
+    ((nn.MultiheadAttention,), _sequence("embed_dim")),
+    ((nn.LayerNorm,), _of_layer_norm),
+    ((nn.GroupNorm, nn.modules.batchnorm._NormBase), _of_channel_norm),  # noqa: SLF001 - the base has no public name
+    ((nn.Bilinear,), _vectors("in1_features")),
+)
+"""Layer -> what it may be given."""
 
 
 _TELLING = (
@@ -174,7 +209,12 @@ def image_size(module: nn.Module) -> Sizes | None:
     for child in module.modules():
         for name in ("image_size", "img_size", "input_size", "resolution"):
             value = getattr(child, name, None)
-            if isinstance(value, int) and not isinstance(value, bool) and value > 1 and not isinstance(child, nn.RNNBase):
+            if (
+                isinstance(value, int)
+                and not isinstance(value, bool)
+                and value > 1
+                and not isinstance(child, nn.RNNBase)
+            ):
                 return (value, value)
             if isinstance(value, (tuple, list)) and len(value) >= 2 and all(isinstance(size, int) for size in value):
                 return tuple(value[-2:])

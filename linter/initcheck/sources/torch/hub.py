@@ -33,7 +33,8 @@ def hub_inputs(module: nn.Module) -> Iterator[tuple[Inputs, str]]:
     signature = inspect.signature(module.forward).parameters
     extra: Inputs = {"use_cache": False} if "use_cache" in signature else {}
     if main == "input_ids":
-        for kwargs, origin in _declared(module):
+        vision = getattr(config, "vision_config", None) is not None and "pixel_values" in signature
+        for kwargs, origin in () if vision else _declared(module):
             yield {**kwargs, **extra}, origin
     decoder: Inputs = {}
     if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in signature:
@@ -49,31 +50,40 @@ def _declared(module: nn.Module) -> Iterator[tuple[Inputs, str]]:
 
 
 def _of_main(main: str, config: Any, signature: Any) -> Iterator[Inputs]:
-    text = {"input_ids": _ids(getattr(config, "text_config", config))}
-    vision = getattr(config, "vision_config", config)
-    if main == "pixel_values" or ("pixel_values" in signature and vision is not config):
-        for image in _images(main, vision, signature):
-            yield {**text, **image} if main == "input_ids" else image
-        if "input_ids" in signature:
-            for image in _images(main, vision, signature):
-                yield {**text, **image}
-    if main == "pixel_values_videos":
-        for image in _images(main, config, signature):
-            yield {main: image["pixel_values"]}
     if main == "input_ids":
-        yield text
-    if main == "input_values":
+        yield from _of_text(config, signature)
+    elif main == "pixel_values":
+        yield from _images(config, signature)
+        text = {"input_ids": _ids(getattr(config, "text_config", config))}
+        yield from ({**text, **image} for image in _images(config, signature) if "input_ids" in signature)
+    elif main == "pixel_values_videos":
+        yield from ({main: image["pixel_values"]} for image in _images(config, signature))
+    elif main == "input_values":
         yield from ({main: _floats((BATCH, size))} for size in SAMPLES)
-    if main == "input_features":
-        bins = _first(config, ("num_mel_bins", "feature_projection_input_dim", "input_feat_per_channel"), 80)
-        frames = 2 * _first(config, ("max_source_positions",), 64)
-        yield {main: _floats((BATCH, bins, frames))}
-        yield {main: _floats((BATCH, frames, bins))}
-    if main == "past_values":
+    elif main == "input_features":
+        yield from _of_spectrum(main, config)
+    elif main == "past_values":
         yield {main: _floats((BATCH, _first(config, ("context_length", "prediction_length"), 64)))}
 
 
-def _images(main: str, config: Any, signature: Any) -> Iterator[Inputs]:
+def _of_text(config: Any, signature: Any) -> Iterator[Inputs]:
+    """Tokens, with an image where the model has a part that sees."""
+    text = {"input_ids": _ids(getattr(config, "text_config", config))}
+    vision = getattr(config, "vision_config", None)
+    if vision is not None and "pixel_values" in signature:
+        yield from ({**text, **image} for image in _images(vision, signature))
+    yield text
+
+
+def _of_spectrum(main: str, config: Any) -> Iterator[Inputs]:
+    """Mel bins over time, in either order."""
+    bins = _first(config, ("num_mel_bins", "feature_projection_input_dim", "input_feat_per_channel"), 80)
+    frames = 2 * _first(config, ("max_source_positions",), 64)
+    yield {main: _floats((BATCH, bins, frames))}
+    yield {main: _floats((BATCH, frames, bins))}
+
+
+def _images(config: Any, signature: Any) -> Iterator[Inputs]:
     channels = _first(config, ("num_channels", "in_channels", "in_chans"), 3)
     declared = getattr(config, "image_size", None)
     sizes = [(declared, declared)] if isinstance(declared, int) else [tuple(declared)] if declared else []
@@ -85,7 +95,6 @@ def _images(main: str, config: Any, signature: Any) -> Iterator[Inputs]:
             tokens = (frames or 1) // max(getattr(config, "tubelet_size", 1), 1) * (height // config.patch_size) ** 2
             inputs["bool_masked_pos"] = (torch.arange(tokens) % 2 == 0).expand(BATCH, -1)
         yield inputs
-    del main
 
 
 def _first(config: Any, names: tuple[str, ...], default: int) -> int:
@@ -94,7 +103,12 @@ def _first(config: Any, names: tuple[str, ...], default: int) -> int:
 
 def _ids(config: Any) -> torch.Tensor:
     size = getattr(config, "vocab_size", None)
-    return torch.randint(0, size if isinstance(size, int) and size > 0 else 8, (BATCH, LENGTH), generator=torch.Generator().manual_seed(0))
+    return torch.randint(
+        0,
+        size if isinstance(size, int) and size > 0 else 8,
+        (BATCH, LENGTH),
+        generator=torch.Generator().manual_seed(0),
+    )
 
 
 def _floats(shape: tuple[int, ...]) -> torch.Tensor:

@@ -56,7 +56,9 @@ class Example:
 
     def on(self, device: str) -> Example:
         """The same example with its tensors on a device."""
-        args, kwargs = pytree.tree_map_only(torch.Tensor, lambda t: t.detach().to(device), (self.args, dict(self.kwargs)))
+        args, kwargs = pytree.tree_map_only(
+            torch.Tensor, lambda t: t.detach().to(device), (self.args, dict(self.kwargs))
+        )
         return replace(self, args=args, kwargs=kwargs)
 
     def describe(self) -> str:
@@ -73,7 +75,7 @@ def find_examples(
 
     Args:
         module: The model.
-        given: What the factory returned beside the module: a tensor, a tuple of arguments or a dict of keyword arguments.
+        given: What the factory returned beside the module: a tensor, a tuple of arguments, a dict of keyword arguments.
         shapes: What ``--input-shape`` says, by name of the argument of ``forward``.
 
     Raises:
@@ -100,7 +102,7 @@ def _declared(value: Any, origin: str) -> Iterator[Example]:
     if isinstance(value, dict):
         example = Example((), value, origin)
     elif isinstance(value, (tuple, list)):
-        last = value[-1] if value else None
+        last: Any = value[-1] if value else None
         keyed = isinstance(last, dict) and len(value) > 1 and all(isinstance(key, str) for key in last)
         example = Example(tuple(value[:-1]), last, origin) if keyed else Example(tuple(value), {}, origin)
     else:
@@ -113,7 +115,8 @@ def _declared(value: Any, origin: str) -> Iterator[Example]:
 
 def _enlarged(example: Example) -> Example | None:
     """The example with a batch of two where it has a batch of one: statistics over one sample say nothing."""
-    tensors = [leaf for leaf in pytree.tree_leaves((example.args, dict(example.kwargs))) if isinstance(leaf, torch.Tensor)]
+    leaves = pytree.tree_leaves((example.args, dict(example.kwargs)))
+    tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
     if not tensors or any(tensor.dim() < 2 or tensor.shape[0] != 1 for tensor in tensors):
         return None
     args, kwargs = pytree.tree_map_only(

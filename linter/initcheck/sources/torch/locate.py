@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import inspect
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,13 +12,28 @@ from typing import TYPE_CHECKING
 from initcheck.graph import Location
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from torch import nn
 
     from initcheck.sources.torch.calls import Call
 
 __all__ = ["Locator", "shown_path"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassSource:
+    """A class in the user's code.
+
+    Attributes:
+        file: As reports show it.
+        line: Where it begins.
+        children: Attribute of ``self`` -> line of the first statement that assigns it.
+    """
+
+    file: str
+    line: int
+    children: Mapping[str, int]
 
 
 class Locator:
@@ -34,6 +50,7 @@ class Locator:
         self._root = root.resolve()
         self._factory = factory
         self._found: dict[str, Location | None] = {}
+        self._classes: dict[type, ClassSource | None] = {}
 
     def locate(self, call: Call, path: str) -> Location | None:
         """Line of a call: that of the forward pass where the user's own code computes, else that which makes the layer.
@@ -68,18 +85,29 @@ class Locator:
             parent = self._modules.get(".".join(parts))
             if parent is None:
                 continue
-            source = class_source(type(parent), self._root)
+            source = self._source(type(parent))
             if source is None:
                 continue
-            line = assignment_line(type(parent), name, self._root)
-            if line is not None:
-                return Location(line[0], line[1], "exact")
-            fallback = fallback or Location(source[0], source[1], "class")
+            exact = self._assignment(type(parent), name)
+            if exact is not None:
+                return exact
+            fallback = fallback or Location(source.file, source.line, "class")
         if fallback is None:
             own = self._modules.get(path)
-            source = class_source(type(own), self._root) if own is not None else None
-            fallback = Location(source[0], source[1], "class") if source is not None else None
+            source = self._source(type(own)) if own is not None else None
+            fallback = Location(source.file, source.line, "class") if source is not None else None
         return fallback or self._factory
+
+    def _assignment(self, kind: type, name: str) -> Location | None:
+        """Statement that gives a class's instances a child, base classes included."""
+        sources = (source for base in kind.__mro__ if (source := self._source(base)) is not None)
+        found = ((source.file, source.children[name]) for source in sources if name in source.children)
+        return next((Location(file, line, "exact") for file, line in found), None)
+
+    def _source(self, kind: type) -> ClassSource | None:
+        if kind not in self._classes:
+            self._classes[kind] = class_source(kind, self._root)
+        return self._classes[kind]
 
 
 def shown_path(file: str, root: Path) -> str:
@@ -91,32 +119,20 @@ def shown_path(file: str, root: Path) -> str:
     return "" if "site-packages" in relative.parts else relative.as_posix()
 
 
-@lru_cache(maxsize=1024)
-def class_source(kind: type, root: Path) -> tuple[str, int] | None:
-    """File and line of a class of the user's, None for one of a library."""
+def class_source(kind: type, root: Path) -> ClassSource | None:
+    """Where a class of the user's stands and where it makes its children, None for one of a library."""
     try:
         file = inspect.getsourcefile(kind)
     except TypeError:
         return None
     shown = shown_path(file, root) if file else ""
-    if not shown or file is None:
+    node = _class_node(file, kind.__qualname__) if shown and file else None
+    if node is None:
         return None
-    node = _class_node(file, kind.__qualname__)
-    return (shown, node.lineno) if node is not None else None
-
-
-@lru_cache(maxsize=4096)
-def assignment_line(kind: type, name: str, root: Path) -> tuple[str, int] | None:
-    """File and line of the statement that gives a class's instances a child, base classes included."""
-    for base in kind.__mro__:
-        if class_source(base, root) is None:
-            continue
-        file = inspect.getsourcefile(base) or ""
-        node = _class_node(file, base.__qualname__)
-        lines = [line for child, line in _assigned(node) if child == name] if node is not None else []
-        if lines:
-            return shown_path(file, root), lines[0]
-    return None
+    children: dict[str, int] = {}
+    for child, line in _assigned(node):
+        children.setdefault(child, line)
+    return ClassSource(shown, node.lineno, children)
 
 
 @lru_cache(maxsize=256)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils import _pytree as pytree
 
 from initcheck.sources.torch.dispatch import dispatch_trace
 from initcheck.sources.torch.export import export_trace
@@ -51,7 +52,7 @@ def trace_module(
         try:
             with _restored(module):
                 return route(), tuple(reasons)
-        except Exception as error:  # noqa: BLE001 - foreign code may raise anything
+        except Exception as error:
             if position == len(routes) - 1:
                 raise
             reasons.append(f"{name}: {first_line(error)}")
@@ -64,9 +65,7 @@ def fits(module: torch.nn.Module, example: Example) -> Exception | None:
         with _restored(module):
             mode = FakeTensorMode(allow_non_fake_inputs=True)
             tensors = fake_tensors(module, mode)
-            args, kwargs = torch.utils._pytree.tree_map_only(
-                torch.Tensor, mode.from_tensor, (example.args, dict(example.kwargs))
-            )
+            args, kwargs = pytree.tree_map_only(torch.Tensor, mode.from_tensor, (example.args, dict(example.kwargs)))
             with mode, torch.no_grad():
                 torch.func.functional_call(module, tensors, args, kwargs, tie_weights=False)
     except Exception as error:  # noqa: BLE001 - foreign code may raise anything
@@ -103,9 +102,7 @@ def fake_tensors(module: torch.nn.Module, mode: Any) -> dict[str, torch.Tensor]:
     with mode:
         for name, tensor in named_tensors(module):
             if id(tensor) not in made:
-                made[id(tensor)] = torch.empty_strided(
-                    tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cpu"
-                )
+                made[id(tensor)] = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="cpu")
             tensors[name] = made[id(tensor)]
     return tensors
 

@@ -13,7 +13,7 @@ __all__ = ["dtype_name", "value_of"]
 
 
 def dtype_name(dtype: torch.dtype) -> str:
-    """numpy's name of an element type, ``bfloat16`` and the like where numpy has none."""
+    """Name in numpy of an element type, ``bfloat16`` and the like where numpy has none."""
     return str(dtype).removeprefix("torch.")
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from initcheck.sources.torch.lowering.known import Activation, View
+from initcheck.sources.torch.schema import arguments_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -84,7 +85,7 @@ def bind(call: Call, args: Any, kwargs: Mapping[str, Any], results: tuple[Value,
         return Bound(call, {**{str(at): arg for at, arg in enumerate(args)}, **kwargs}, results)
     arguments: dict[str, Any] = {}
     rest = list(args)
-    for argument in call.func._schema.arguments:
+    for argument in arguments_of(call.func):
         if rest and not argument.kwarg_only:
             arguments[argument.name] = rest.pop(0)
         elif argument.name in kwargs:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 
 from initcheck.graph import Op, Value
@@ -49,7 +50,7 @@ def _fused(op: Op) -> Handler:
     def lower(call: Bound, build: Builder) -> None:
         x, first, second = list(call.arguments.values())[:3]
         product, _ = build.temporary(call)
-        shape = torch.broadcast_shapes(build.shape(first), build.shape(second))
+        shape = np.broadcast_shapes(build.shape(first), build.shape(second))
         value = Value(tuple(shape), call.result.dtype)
         build.emit(call, op, (build.operand(first), build.operand(second)), (product,), result=value)
         addend = _times(call, build, Activation(product), float(call["value"]))
@@ -127,9 +128,7 @@ def _triangle(*, upper: bool) -> Handler:
 def _glu(call: Bound, build: Builder) -> None:
     """One half times the sigmoid of the other."""
     x, axis = call["self"], int(call["dim"]) % max(len(build.shape(call["self"])), 1)
-    halves = []
-    for _ in range(2):
-        halves.append(build.temporary(call)[0])
+    halves = [build.temporary(call)[0] for _ in range(2)]
     source = build.activation(call, x)
     build.emit(call, Op.SPLIT, (source,), halves, layer="split", result=call.result, axis=axis)
     gate, value = build.temporary(call)

@@ -99,7 +99,8 @@ def _power_of(exponent: float) -> Handler:
 
 def _with_arguments(function: str, table: dict[str, str]) -> Handler:
     def lower(call: Bound, build: Builder) -> None:
-        apply(call, build, function, **{name: float(call[argument]) for name, argument in table.items()})
+        arguments: dict[str, Any] = {name: float(call[argument]) for name, argument in table.items()}
+        apply(call, build, function, **arguments)
 
     return lower
 
@@ -200,7 +201,9 @@ def _logarithm(base: float) -> Handler:
     def lower(call: Bound, build: Builder) -> None:
         x = build.activation(call, call.x)
         natural, _ = build.temporary(call)
-        build.emit(call, Op.ELEMENTWISE, (x,), (natural,), layer="log", result=call.result, function="log", arguments={})
+        build.emit(
+            call, Op.ELEMENTWISE, (x,), (natural,), layer="log", result=call.result, function="log", arguments={}
+        )
         build.emit(call, Op.MUL, (natural, build.constant(1.0 / math.log(base))), (call.output,))
 
     return lower

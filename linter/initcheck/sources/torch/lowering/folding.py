@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -69,9 +71,7 @@ def _run(func: Any, args: Any, kwargs: Mapping[str, Any]) -> list[Known] | None:
 
 
 def _on_cpu(tree: Any) -> Any:
-    return pytree.tree_map(
-        lambda leaf: torch.device("cpu") if isinstance(leaf, torch.device) else leaf, tree
-    )
+    return pytree.tree_map(lambda leaf: torch.device("cpu") if isinstance(leaf, torch.device) else leaf, tree)
 
 
 def filled(call: Bound) -> list[Known] | None:
@@ -154,17 +154,13 @@ def _moved(func: Any, name: str, view: View, rest: Any, kwargs: Mapping[str, Any
 
 def _labelled(view: View, result: View, name: str, rest: Any) -> View:
     """The result, with a name of its own where it is part of the parameter."""
-    from dataclasses import replace
-
     if name not in _CHOICES or result.size == view.size:
         return result
     label = ",".join(str(entry) for entry in rest if isinstance(entry, (int, list, tuple)))
     return replace(result, part=f"{view.part}[{label}]".replace(" ", ""))
 
 
-def _computed(
-    call: Call, func: Any, args: Any, kwargs: Mapping[str, Any], results: tuple[Value, ...]
-) -> list[Known]:
+def _computed(call: Call, func: Any, args: Any, kwargs: Mapping[str, Any], results: tuple[Value, ...]) -> list[Known]:
     """Something computed from parameters: its elements are made when somebody asks for its law."""
     memory: list[list[Any] | None] = []
 
@@ -178,7 +174,7 @@ def _computed(
         return None if flat is None or at >= len(flat) else flat[at]
 
     return [
-        root_view(name, value.shape or (), value.dtype, lambda at=at: part(at), computed=True)
+        root_view(name, value.shape or (), value.dtype, partial(part, at), computed=True)
         for at, (name, value) in enumerate(zip(call.outputs, results, strict=True))
     ]
 

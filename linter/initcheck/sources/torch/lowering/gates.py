@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 __all__ = ["draw", "emit_gated"]
 
 _UNIFORM = frozenset({"rand", "rand_like", "uniform"})
-_MOVES = frozenset({"_to_copy", "alias", "clone", "contiguous", "detach", "expand", "reshape", "to", "unsqueeze", "view"})
+_MOVES = frozenset(
+    {"_to_copy", "alias", "clone", "contiguous", "detach", "expand", "reshape", "to", "unsqueeze", "view"}
+)
 
 
 def draw(call: Bound) -> Gate | None:
@@ -32,7 +34,7 @@ def draw(call: Bound) -> Gate | None:
             chance = float(chance.flatten()[0])
         return Gate(call.result, keep=float(chance)) if isinstance(chance, (int, float)) else None
     values = list(call.arguments.values())
-    gate = next((value for value in values if isinstance(value, Gate)), None)
+    gate: Gate | None = next((value for value in values if isinstance(value, Gate)), None)
     if gate is None:
         return None
     if name in _MOVES:
@@ -43,20 +45,23 @@ def draw(call: Bound) -> Gate | None:
 
 
 def _arithmetic(name: str, gate: Gate, values: list[Any], call: Bound) -> Gate | None:
-    number = next((_number(value) for value in values[:2] if _number(value) is not None), None)
+    number = next((number for value in values[:2] if (number := _number(value)) is not None), None)
     uniform, plain = gate.keep is None, gate.scale == 1.0
     if name == "floor" and uniform and plain and 0.0 <= gate.shift <= 1.0:
         # floor(u + p) is one with probability p.
         return Gate(call.result, keep=gate.shift)
+    leads = isinstance(values[0], Gate)
     if number is None:
         return None
-    if name == "lt" and uniform and plain and gate.shift == 0.0 and values[0] is gate:
+    fresh = uniform and plain and gate.shift == 0.0
+    if name == "lt" and fresh and leads:
         return Gate(call.result, keep=min(max(number, 0.0), 1.0))
-    if name == "add" and uniform and plain and call.get("alpha", 1) == 1:
+    plain_sum = call.get("alpha", 1) == 1
+    if name == "add" and uniform and plain and plain_sum:
         return replace(gate, value=call.result, shift=gate.shift + number)
     if name == "mul" and not uniform:
         return replace(gate, value=call.result, scale=gate.scale * number)
-    if name in {"div", "true_divide"} and not uniform and values[0] is gate and number:
+    if name in {"div", "true_divide"} and not uniform and leads and number:
         return replace(gate, value=call.result, scale=gate.scale / number)
     return None
 
@@ -68,7 +73,7 @@ def _number(value: Any) -> float | None:
 
 
 def emit_gated(call: Bound, build: Builder) -> bool:
-    """Emit a product of a signal and a gate as dropout, times what the gate's mean is off from one; whether it was one."""
+    """Emit a product of a signal and a gate as dropout, times the gate's mean; whether it was such a product."""
     factors = list(call.arguments.values())[:2]
     gate = next((factor for factor in factors if isinstance(factor, Gate)), None)
     x = next((factor for factor in factors if isinstance(factor, Activation)), None)

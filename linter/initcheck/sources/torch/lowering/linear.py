@@ -38,17 +38,14 @@ class Product:
     bias_scale: float = 1.0
 
 
-def is_weight(build: Builder, known: Any, x: Any) -> bool:
+def is_weight(known: Any, x: Any) -> bool:
     """Whether a factor is a weight and the other one what it is applied to."""
-    del build
     if isinstance(known, View):
         return known.is_float
     return isinstance(known, torch.Tensor) and known.is_floating_point() and isinstance(x, Activation)
 
 
-def emit_linear(
-    call: Bound, build: Builder, product: Product, output: str = "", result: Value | None = None
-) -> str:
+def emit_linear(call: Bound, build: Builder, product: Product, output: str = "", result: Value | None = None) -> str:
     """Emit a linear layer, its bias as an addition where it is not one number per output unit."""
     weight, x = product.weight, product.x
     shape = tuple(weight.shape)
@@ -101,17 +98,24 @@ def scaled_operand(call: Bound, build: Builder, known: Any, factor: float) -> st
 
 
 def emit_matmul(
-    call: Bound, build: Builder, a: Known, b: Known, *, scale: float = 1.0, output: str = "", result: Value | None = None
+    call: Bound,
+    build: Builder,
+    a: Known,
+    b: Known,
+    *,
+    scale: float = 1.0,
+    output: str = "",
+    result: Value | None = None,
 ) -> str:
     """Emit numpy's matmul of two operands, as a linear layer where one is a weight."""
     outputs = (output or call.output,)
     left, right = build.shape(a), build.shape(b)
     if not left or not right:
         raise NotUnderstoodError
-    if is_weight(build, b, a) and (isinstance(a, Activation) or not is_weight(build, a, b)):
-        weight = b if len(right) > 1 else _moved(b, torch.unsqueeze, 1)
+    if is_weight(b, a) and (isinstance(a, Activation) or not is_weight(a, b)):
+        weight: Any = b if len(right) > 1 else _moved(b, torch.unsqueeze, 1)
         return emit_linear(call, build, Product(a, weight, len(left) - 1, scale=scale), outputs[0], result)
-    if is_weight(build, a, b):
+    if is_weight(a, b):
         weight = a if len(left) > 1 else _moved(a, torch.unsqueeze, 0)
         weight = _moved(weight, torch.transpose, -1, -2)
         return emit_linear(call, build, Product(b, weight, max(len(right) - 2, 0), scale=scale), outputs[0], result)
@@ -137,9 +141,7 @@ def _linear_of_activations(call: Bound, build: Builder) -> None:
     x, weight, bias = call["input"], call["weight"], call["bias"]
     rows, columns = build.shape(weight)
     turned, value = build.temporary(call, Value((columns, rows), call.result.dtype))
-    build.emit(
-        call, Op.TRANSPOSE, (build.activation(call, weight),), (turned,), result=value, permutation=(1, 0)
-    )
+    build.emit(call, Op.TRANSPOSE, (build.activation(call, weight),), (turned,), result=value, permutation=(1, 0))
     if bias is None:
         build.emit(call, Op.MATMUL, (build.activation(call, x), turned), scale=1.0)
         return
@@ -157,7 +159,7 @@ def _addmm(call: Bound, build: Builder) -> None:
     """Beta input + alpha a b."""
     addend, a, b = list(call.arguments.values())[:3]
     alpha, beta = float(call.get("alpha", 1.0)), float(call.get("beta", 1.0))
-    if is_weight(build, b, a) and isinstance(a, Activation):
+    if is_weight(b, a) and isinstance(a, Activation):
         product = Product(a, b, len(build.shape(a)) - 1, addend if beta else None, alpha, beta)
         emit_linear(call, build, product)
         return
@@ -212,10 +214,7 @@ def _embedding_bag(call: Bound, build: Builder) -> None:
         fan_out=shape[-1],
     )
     function = ("sum", "mean", "max")[int(mode)]
-    build.emit(
-        call, Op.REDUCE, (looked,), (call.output,), layer=function, function=function, axes=(1,), keepdims=False
-    )
-
+    build.emit(call, Op.REDUCE, (looked,), (call.output,), layer=function, function=function, axes=(1,), keepdims=False)
 
 
 def _bilinear(call: Bound, build: Builder) -> None:
@@ -242,7 +241,7 @@ def _bilinear(call: Bound, build: Builder) -> None:
 def _grouped(call: Bound, build: Builder) -> None:
     """Rows that each meet the weight of one group (the experts of a mixture)."""
     x, weights = list(call.arguments.values())[:2]
-    if not is_weight(build, weights, x) or len(weights.shape) != 3 or len(build.shape(x)) != 2:
+    if not is_weight(weights, x) or len(weights.shape) != 3 or len(build.shape(x)) != 2:
         raise NotUnderstoodError
     emit_linear(call, build, Product(x, weights, 1, call.get("bias")))
 

@@ -23,9 +23,7 @@ def _normalize(call: Bound, build: Builder, kind: str, *, affine: tuple[Any, ...
     """Emit a normalisation; ``affine`` are scale, shift and, for batch, the running statistics."""
     names = [build.activation(call, call.x), *(_affine(build, known) for known in affine)]
     weight = next((name for name in names[1:3] if name), "")
-    build.emit(
-        call, Op.NORMALIZE, names, (call.output,), layer=f"{kind}_norm", weight=weight, kind=kind, **attributes
-    )
+    build.emit(call, Op.NORMALIZE, names, (call.output,), layer=f"{kind}_norm", weight=weight, kind=kind, **attributes)
 
 
 def _affine(build: Builder, known: Any) -> str:
@@ -86,9 +84,7 @@ def _softmax(*, log: bool) -> Handler:
             return
         shares, value = build.temporary(call)
         build.emit(call, Op.SOFTMAX, (x,), (shares,), result=value, axis=axis)
-        build.emit(
-            call, Op.ELEMENTWISE, (shares,), (call.output,), layer="log_softmax", function="log", arguments={}
-        )
+        build.emit(call, Op.ELEMENTWISE, (shares,), (call.output,), layer="log_softmax", function="log", arguments={})
 
     return lower
 

@@ -60,9 +60,7 @@ def _adaptive(function: str, axes: int) -> Handler:
         kind = f"adaptive_{name}_pool"
         if all(size == 1 for size in after):
             where = tuple(range(len(shape) - axes, len(shape)))
-            build.emit(
-                call, Op.REDUCE, (x,), (call.output,), layer=kind, function=function, axes=where, keepdims=True
-            )
+            build.emit(call, Op.REDUCE, (x,), (call.output,), layer=kind, function=function, axes=where, keepdims=True)
             return
         if before == after:
             build.emit(call, Op.IDENTITY, (x,), (call.output,))
@@ -132,9 +130,7 @@ def _variance(*, root: bool) -> Handler:
         kept = Value(tuple(1 if axis in axes else size for axis, size in enumerate(shape)), call.result.dtype)
         whole = Value(shape, call.result.dtype)
         mean, deviation, squares = (build.temporary(call)[0] for _ in range(3))
-        build.emit(
-            call, Op.REDUCE, (x,), (mean,), layer="mean", result=kept, function="mean", axes=axes, keepdims=True
-        )
+        build.emit(call, Op.REDUCE, (x,), (mean,), layer="mean", result=kept, function="mean", axes=axes, keepdims=True)
         build.emit(call, Op.SUB, (x, mean), (deviation,), result=whole)
         power: dict[str, Any] = {"function": "power", "arguments": {"exponent": 2.0}}
         build.emit(call, Op.ELEMENTWISE, (deviation,), (squares,), layer="power", result=whole, **power)
@@ -146,13 +142,9 @@ def _variance(*, root: bool) -> Handler:
         current = _reduce(call, build, squares, "mean", axes, target, call.result)
         if factor != 1.0:
             target = build.temporary(call)[0] if root else call.output
-            current = build.emit(
-                call, Op.MUL, (current, build.constant(factor)), (target,), result=call.result
-            )
+            current = build.emit(call, Op.MUL, (current, build.constant(factor)), (target,), result=call.result)
         if root:
-            build.emit(
-                call, Op.ELEMENTWISE, (current,), (call.output,), layer="sqrt", function="sqrt", arguments={}
-            )
+            build.emit(call, Op.ELEMENTWISE, (current,), (call.output,), layer="sqrt", function="sqrt", arguments={})
 
     return lower
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from initcheck.graph import Op, Value
@@ -10,6 +9,8 @@ from initcheck.sources.torch.lowering.bound import Bound, NotUnderstoodError
 from initcheck.sources.torch.lowering.known import Activation
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from initcheck.sources.torch.lowering.builder import Builder
 
 __all__ = ["HANDLERS"]
@@ -71,9 +72,7 @@ def _lower(call: Bound, build: Builder, cell: str, activation: str) -> None:
         x = Activation(name)
         if not last and call["train"] and float(call["dropout"]):
             dropped, value = build.temporary(call, Value(sequence.shape, sequence.dtype))
-            build.emit(
-                call, Op.DROPOUT, (name,), (dropped,), result=value, rate=float(call["dropout"]), training=True
-            )
+            build.emit(call, Op.DROPOUT, (name,), (dropped,), result=value, rate=float(call["dropout"]), training=True)
             x = Activation(dropped)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -21,23 +20,23 @@ def normalised(call: Call, args: Any, results: tuple[Value, ...]) -> list[Known]
     """The weight that weight or spectral normalisation computes at initialisation; None for any other call."""
     name = call.op.rpartition("::")[2]
     if name in {"_weight_norm", "_weight_norm_interface"}:
-        return _weight_norm(call, args, results)
+        return _weight_norm(call, args)
     if name == "div" and call.module_type.endswith("parametrizations._SpectralNorm"):
-        return _spectral_norm(call, args, results)
+        return _spectral_norm(args, results)
     return None
 
 
-def _weight_norm(call: Call, args: Any, results: tuple[Value, ...]) -> list[Known] | None:
+def _weight_norm(call: Call, args: Any) -> list[Known] | None:
     """G v / |v|, which is v as long as g is what it was set to: the norm of v."""
     direction, length = args[:2]
     if not isinstance(direction, View) or not isinstance(length, View) or length.history[-1:] != ("norm(2)",):
         return None
     if direction.computed or direction.part or direction.scale != 1.0:
         return None
-    return [direction, *(replace(length) for _ in call.outputs[1:])]
+    return [direction, *(length for _ in call.outputs[1:])]
 
 
-def _spectral_norm(call: Call, args: Any, results: tuple[Value, ...]) -> list[Known] | None:
+def _spectral_norm(args: Any, results: tuple[Value, ...]) -> list[Known] | None:
     """W / sigma(W): the power iteration that runs when the layer is made has found the largest singular value."""
     weight = args[0]
     if not isinstance(weight, View):

@@ -51,9 +51,10 @@ def sample(law: Distribution, shape: tuple[int, ...], name: str) -> torch.Tensor
         tall = torch.randn(max(shape), min(shape), generator=generator)
         basis = torch.linalg.qr(tall)[0]
         gain = law.std * math.sqrt(max(shape))
-        return gain * (basis if shape[0] >= shape[1] else basis.T)
+        drawn: torch.Tensor = gain * (basis if shape[0] >= shape[1] else basis.T)
+        return drawn
     if law.family is Family.TRUNCATED and math.isfinite(law.maximum):
         low, high = ((bound - law.mean) / law.std for bound in (law.minimum, law.maximum))
-        drawn = torch.nn.init.trunc_normal_(torch.empty(shape), 0.0, 1.0, low, high, generator=generator)
-        return drawn * (law.std / drawn.std()) + law.mean if drawn.numel() > 1 else drawn * law.std + law.mean
+        cut = torch.nn.init.trunc_normal_(torch.empty(shape), 0.0, 1.0, low, high, generator=generator)
+        return cut * (law.std / cut.std()) + law.mean if cut.numel() > 1 else cut * law.std + law.mean
     return None

@@ -162,18 +162,14 @@ def _pick(call: Bound, build: Builder, x: Any, indices: list[Any], where: list[i
         build.emit(call, Op.SLICE, (name,), (call.output,), layer="slice", axes=axes, dropped=axes, starts=None)
         return
     if spread == 1:
-        build.emit(
-            call, Op.SLICE, (name,), (call.output,), layer="slice", axes=axes, dropped=axes[1:], starts=None
-        )
+        build.emit(call, Op.SLICE, (name,), (call.output,), layer="slice", axes=axes, dropped=axes[1:], starts=None)
         return
     at = where[0]
     rows = 1
     for size in result[at : at + spread]:
         rows *= size
     flat, value = build.temporary(call, Value((*result[:at], rows, *result[at + spread :]), call.result.dtype))
-    build.emit(
-        call, Op.SLICE, (name,), (flat,), layer="slice", result=value, axes=axes, dropped=axes[1:], starts=None
-    )
+    build.emit(call, Op.SLICE, (name,), (flat,), layer="slice", result=value, axes=axes, dropped=axes[1:], starts=None)
     build.emit(call, Op.RESHAPE, (flat,), (call.output,))
 
 
@@ -202,7 +198,9 @@ def _pad(call: Bound, build: Builder) -> None:
         last = all(pair == (0, 0) for pair in added)
         target = call.output if last else build.temporary(call)[0]
         value_cut = Value(shorter, call.result.dtype)
-        x = build.emit(call, Op.SLICE, (x,), (target,), layer="slice", result=value_cut, axes=cut, dropped=(), starts=None)
+        x = build.emit(
+            call, Op.SLICE, (x,), (target,), layer="slice", result=value_cut, axes=cut, dropped=(), starts=None
+        )
         if last:
             return
         padding = added
@@ -255,9 +253,7 @@ HANDLERS: dict[str, Handler] = {
         ),
         _simple(Op.RESHAPE),
     ),
-    **dict.fromkeys(
-        ("broadcast_to", "expand", "expand_as", "repeat", "repeat_interleave", "tile"), _simple(Op.EXPAND)
-    ),
+    **dict.fromkeys(("broadcast_to", "expand", "expand_as", "repeat", "repeat_interleave", "tile"), _simple(Op.EXPAND)),
     **dict.fromkeys(
         (
             "_conj",

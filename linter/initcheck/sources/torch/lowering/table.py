@@ -16,6 +16,7 @@ from initcheck.sources.torch.lowering import (
     recurrent,
     shape,
 )
+from initcheck.sources.torch.schema import overload_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +45,7 @@ def find_handler(call: Bound) -> Callable[[Bound, Builder], None] | None:
     """The handler of a call; an operator in place is the one that it is the in-place form of."""
     name = call.call.op.rpartition("::")[2]
     if call.call.func is not None:
-        overloaded = f"{name}.{call.call.func._overloadname}"
+        overloaded = f"{name}.{overload_of(call.call.func)}"
         if overloaded in HANDLERS:
             return HANDLERS[overloaded]
     return HANDLERS.get(name) or (HANDLERS.get(name[:-1]) if name.endswith("_") else None)

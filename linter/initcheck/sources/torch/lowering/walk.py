@@ -9,12 +9,13 @@ from torch.utils import _pytree as pytree
 
 from initcheck.graph import Op, Value
 from initcheck.sources.torch.calls import Ref
-from initcheck.sources.torch.lowering.builder import CONSTANT_LIMIT
 from initcheck.sources.torch.lowering.bound import NotUnderstoodError, bind
+from initcheck.sources.torch.lowering.builder import CONSTANT_LIMIT
 from initcheck.sources.torch.lowering.folding import SHAPE_ONLY, filled, fold, look_through
 from initcheck.sources.torch.lowering.gates import draw, emit_gated
 from initcheck.sources.torch.lowering.known import Activation, Gate, View
 from initcheck.sources.torch.lowering.table import find_handler
+from initcheck.sources.torch.schema import arguments_of, writes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,7 +48,7 @@ _LAYERS = frozenset(
         *(f"conv_transpose{n}d" for n in (1, 2, 3)),
     }
 )
-"""Operators that stay layers even where no activation enters: learned queries and tables of positions pass through them."""
+"""Operators that stay layers even where no activation enters: learned queries and positions pass through them."""
 
 
 def walk(trace: Trace, build: Builder) -> None:
@@ -70,9 +71,7 @@ def _visit(call: Call, trace: Trace, build: Builder, bases: dict[str, str]) -> N
     _follow_writes(call, build, bases, results)
 
 
-def _without_node(
-    call: Call, args: Any, kwargs: Mapping[str, Any], results: tuple[Value, ...]
-) -> list[Known] | None:
+def _without_node(call: Call, args: Any, kwargs: Mapping[str, Any], results: tuple[Value, ...]) -> list[Known] | None:
     """What a call gives that computes nothing from a signal; None when it needs a node."""
     name = call.op.rpartition("::")[2]
     gate = draw(bind(call, args, kwargs, results)) if call.outputs else None
@@ -145,11 +144,9 @@ def _follow_writes(call: Call, build: Builder, bases: dict[str, str], results: t
     first = call.args[0] if call.args else None
     if func.is_view and isinstance(first, Ref):
         bases.update((output, bases.get(first.name, first.name)) for output in call.outputs)
-    if not func._schema.is_mutable:
-        return
-    for position, argument in enumerate(func._schema.arguments):
+    for position, argument in enumerate(arguments_of(func)):
         written = call.args[position] if position < len(call.args) else call.kwargs.get(argument.name)
-        if argument.alias_info is None or not argument.alias_info.is_write or not isinstance(written, Ref):
+        if not writes(argument) or not isinstance(written, Ref):
             continue
         result = build.known.get(call.outputs[0])
         if result is None or isinstance(result, torch.Tensor):
