@@ -282,7 +282,7 @@ PLAIN: dict[str, Factory] = {
     "every_layer": every_layer,
     "normalised": normalised,
     "low_rank": LowRank,
-    "transformer": lambda: nn.Transformer(32, 4, 2, 2, 64),
+    "transformer": lambda: nn.Transformer(32, 4, 2, 2, 64, batch_first=True),
     "residual": lambda: nn.Sequential(*(Residual(nn.Linear(64, 64)) for _ in range(4))),
     "half": lambda: nn.Sequential(nn.Linear(64, 64), nn.Conv1d(8, 8, 3)).half(),
     "bfloat16": lambda: nn.TransformerEncoderLayer(32, 4, 64, dtype=torch.bfloat16),

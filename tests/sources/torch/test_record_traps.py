@@ -6,8 +6,8 @@ import math
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -19,6 +19,9 @@ from torch.nn.utils import parametrizations
 
 from initcheck.distribution import Distribution, Family
 from initcheck.sources.torch.build import Built, build
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).resolve().parent
 LARGE = (120, 90)

@@ -54,7 +54,7 @@ def build(factory: Callable[[], object], *, max_memory: int, root: Path, example
     if not unknown:
         return built
     size = _bytes(built.module)
-    several = f"{len(unknown)} parameters ({unknown[0]}, …)" if len(unknown) > 1 else f"parameter {unknown[0]}"
+    several = _several(unknown)
     if size > max_memory:
         note = f"no law is known for {several}, and the model ({size / 1e9:.1f} GB) is too large to be built for real"
         return replace(built, notes=(note,))
@@ -106,8 +106,16 @@ def _complete(built: Built, factory: Callable[[], object], root: Path, example: 
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         return replace(built, notes=(f"no law is known for {several}, and building it for real fails ({reason})",))
     parameters = {name: _filled(tensor, real.get(name)) for name, tensor in built.parameters.items()}
-    note = f"initial values of {several} estimated from a real build"
+    left = [name for name, tensor in parameters.items() if _is_unknown(tensor)]
+    if left:
+        note = f"no law is known for {_several(left)}, not even from a real build: it was written in part only"
+    else:
+        note = f"initial values of {several} estimated from a real build"
     return replace(built, parameters=parameters, notes=(note,))
+
+
+def _several(names: list[str]) -> str:
+    return f"{len(names)} parameters ({names[0]}, …)" if len(names) > 1 else f"parameter {names[0]}"
 
 
 def _filled(tensor: RecordedTensor, real: RecordedTensor | None) -> RecordedTensor:

@@ -7,6 +7,7 @@ What is known belongs to storages, so that views, ``.data`` and assignments of p
 
 from __future__ import annotations
 
+import math
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from initcheck.sources.torch.record_law import Law, constant
 from initcheck.sources.torch.record_marks import Marker, Outcome
 from initcheck.sources.torch.record_mirror import Mirror
 from initcheck.sources.torch.record_modes import storage_key, without_functions
-from initcheck.sources.torch.record_regions import Mark, Regions
+from initcheck.sources.torch.record_regions import CLOUDED, Mark, Regions
 from initcheck.sources.torch.record_rules import CREATIONS, FIXED, IGNORES_TARGET, is_empty
 from initcheck.sources.torch.record_schema import Operation, describe
 
@@ -33,7 +34,7 @@ __all__ = ["META", "Recorder"]
 META = torch.device("meta")
 
 LITERAL = 64
-"""Numbers that somebody may have written by hand; more were computed, or drawn."""
+"""How many numbers somebody may have written by hand; more were computed, or drawn."""
 
 _ASKS_FOR_VALUES = frozenset({"_local_scalar_dense", "equal", "is_nonzero", "allclose"})
 _RESHAPING = frozenset({"set", "resize", "resize_as"})
@@ -116,7 +117,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """A tensor made of numbers; an empty one stays, since transformers asks it for the default device."""
         if not tensor.numel() or self._is_importing():
             return tensor
-        return self.twin(tensor, Origin.FIXED if tensor.numel() <= LITERAL else Origin.DATA)
+        by_hand = tensor.numel() <= LITERAL and all(map(_is_short, tensor.flatten().tolist()))
+        return self.twin(tensor, Origin.FIXED if by_hand else Origin.DATA)
 
     def write(self, tensor: torch.Tensor, mark: Mark, origin: Origin) -> None:
         """Note that the initialiser named by ``initializer`` wrote a tensor."""
@@ -148,7 +150,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         real = self.mirror.real(tensor)
         if real is not None and not readonly and _is_plain(tensor):
             content = self.contents.of(tensor)
-            content.regions.fill(None)
+            content.regions.fill(CLOUDED if self.marker.is_absent(tensor) else None)
             content.blank = False
         return real
 
@@ -200,7 +202,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         targets = [*mutated, *new]
         outcomes = [self.marker.outcome(operation, func, bound, read, target) for target in targets]
         if self.on_meta and not is_empty(operation.name):
-            if any(self.marker.has_garbage(leaf) for leaf in read):
+            if any(self.marker.is_absent(leaf) for leaf in read):
                 for target in targets:
                     self.contents.of(target).values.forget()
             else:
@@ -300,6 +302,13 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 _UNTOLD = frozenset({"self", "size", "dtype", "layout", "device", "pin_memory", "generator", "dim"})
 
 _WATCH = Recorder.watch.__code__
+
+
+def _is_short(number: complex) -> bool:
+    """Whether a number has few digits, which one that was drawn has not."""
+    if isinstance(number, complex) or not math.isfinite(number):
+        return False
+    return abs(float(f"{number:.4g}") - number) <= 1e-7 * abs(number)
 
 
 def _is_plain(leaf: object) -> bool:

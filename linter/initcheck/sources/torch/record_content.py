@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from initcheck.sources.torch.record_law import Law, mixture
 from initcheck.sources.torch.record_modes import storage_key
-from initcheck.sources.torch.record_regions import GARBAGE, Mark, Regions, Runs, view_runs
+from initcheck.sources.torch.record_regions import CLOUDED, GARBAGE, Absence, Mark, Regions, Runs, view_runs
 from initcheck.sources.torch.record_values import Values
 
 if TYPE_CHECKING:
@@ -70,12 +70,12 @@ class Content:
 
 
 def combine(parts: list[tuple[Mark, int]]) -> Mark:
-    """One mark for several parts: the mixture of their laws, ``GARBAGE`` only where all of it is."""
+    """One mark for several parts: the mixture of their laws, ``CLOUDED`` where some of it is absent."""
     marks = [mark for mark, _ in parts]
     if len(marks) == 1:
         return marks[0]
-    if marks and all(mark is GARBAGE for mark in marks):
-        return GARBAGE
+    if any(isinstance(mark, Absence) for mark in marks):
+        return GARBAGE if all(mark is GARBAGE for mark in marks) else CLOUDED
     if not marks or not all(isinstance(mark, Law) for mark in marks):
         return None
     return mixture(parts)

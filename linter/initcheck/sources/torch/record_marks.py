@@ -9,7 +9,7 @@ import torch
 from torch.utils._pytree import tree_map
 
 from initcheck.sources.torch.record_law import Law, constant
-from initcheck.sources.torch.record_regions import GARBAGE, Mark, Regions
+from initcheck.sources.torch.record_regions import CLOUDED, GARBAGE, Absence, Mark, Regions
 from initcheck.sources.torch.record_rules import CHANGES, CREATIONS, PRESERVING, created, elementwise, is_empty
 
 if TYPE_CHECKING:
@@ -47,12 +47,9 @@ class Marker:
         content = self._contents.find(tensor)
         return content.mark(tensor) if content is not None else None
 
-    def has_garbage(self, tensor: torch.Tensor) -> bool:
+    def is_absent(self, tensor: torch.Tensor) -> bool:
         """Whether part of a tensor was never written."""
-        content = self._contents.find(tensor)
-        if content is None:
-            return False
-        return any(mark is GARBAGE for mark, _ in content.regions.read(content.runs(tensor)))
+        return isinstance(self.mark(tensor), Absence)
 
     def outcome(
         self,
@@ -82,8 +79,8 @@ class Marker:
         marks = [self.mark(tensor) for tensor in read]
         if operation.stem in CHANGES and target.is_floating_point():
             return self._changed(operation, bound, target)
-        if marks and all(mark is GARBAGE for mark in marks):
-            return GARBAGE
+        if any(isinstance(mark, Absence) for mark in marks) and operation.name not in PRESERVING:
+            return GARBAGE if all(mark is GARBAGE for mark in marks) else CLOUDED
         if operation.is_pointwise and operation.name not in PRESERVING:
             return self._constant(func, bound, read, marks, target)
         if operation.name in PRESERVING and read:
@@ -105,14 +102,16 @@ class Marker:
         first, second = bound["self"], bound.get("other")
         tensors = [value for value in (first, second) if isinstance(value, torch.Tensor)]
         if any(self._is_repeated(tensor, target) for tensor in tensors):
-            return None
+            return CLOUDED if any(self.is_absent(tensor) for tensor in tensors) else None
         swapped = not isinstance(first, torch.Tensor)
         base: torch.Tensor = second if swapped else first  # type: ignore[assignment]
         other = [self._operand(first if swapped else second)] if len(bound) > 1 and "other" in bound else []
 
         def change(mark: Mark) -> Mark:
-            if mark is GARBAGE:
-                return GARBAGE
+            if isinstance(mark, Absence):
+                return mark
+            if any(isinstance(operand, Absence) for operand in other):
+                return CLOUDED
             return elementwise(operation.stem, [*other, mark] if swapped else [mark, *other], bound)
 
         if operation.mutated:

@@ -176,8 +176,11 @@ class Mirror:
         return True
 
     def keep(self, tensor: torch.Tensor, value: torch.Tensor) -> None:
-        """Keep all values of a new tensor."""
+        """Keep all values of a new tensor, unless the kernel for values makes another tensor than that for meta."""
         values = self._contents.of(tensor).values
+        if value.shape != tensor.shape or value.dtype != tensor.dtype:
+            values.forget()
+            return
         full = torch.zeros(values.size, dtype=value.dtype, device="cpu")
         full.as_strided(tensor.shape, tensor.stride(), tensor.storage_offset()).copy_(value)
         values.full, values.sample = full, None

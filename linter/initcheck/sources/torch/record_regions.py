@@ -7,6 +7,7 @@ that rows, columns, diagonals and chunks are painted and read exactly, whatever 
 from __future__ import annotations
 
 import math
+from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from initcheck.sources.torch.record_law import Law
 
-__all__ = ["GARBAGE", "Mark", "Regions", "Runs", "view_runs"]
+__all__ = ["CLOUDED", "GARBAGE", "Absence", "Mark", "Regions", "Runs", "view_runs"]
 
 MOST_RUNS = 1 << 20
 """Runs of a view that are followed: a column of a vocabulary is a quarter of a million."""
@@ -25,18 +26,21 @@ MOST_RUNS = 1 << 20
 Indices = npt.NDArray[np.int64]
 
 
-class _Garbage:
-    """Marks memory that nothing ever wrote."""
+class Absence(Enum):
+    """Why there is no value to speak of."""
 
-    def __repr__(self) -> str:
-        return "GARBAGE"
+    UNWRITTEN = 1
+    PARTIAL = 2
 
 
-GARBAGE = _Garbage()
+GARBAGE = Absence.UNWRITTEN
 """The mark of memory that nothing ever wrote."""
 
+CLOUDED = Absence.PARTIAL
+"""The mark of what may come from such memory in part, so that even its values tell nothing."""
+
 Mark = Any
-"""``Law``, None where no law is known, or ``GARBAGE``."""
+"""``Law``, None where no law is known but values would tell, or an ``Absence``."""
 
 
 class Runs:
@@ -187,7 +191,7 @@ class Regions:
 
 def _part(mark: Mark) -> Mark:
     """Mark of a part of what had this mark."""
-    if mark is None or mark is GARBAGE:
+    if mark is None or isinstance(mark, Absence):
         return mark
     law: Law = mark
     return law.part()

@@ -16,7 +16,7 @@ from initcheck.schemes import init_fans
 from initcheck.sources.torch.built import RecordedTensor
 from initcheck.sources.torch.record_content import Origin
 from initcheck.sources.torch.record_law import Law, constant, distribution
-from initcheck.sources.torch.record_regions import GARBAGE
+from initcheck.sources.torch.record_regions import GARBAGE, Absence
 from initcheck.sources.torch.record_values import SAMPLES
 
 if TYPE_CHECKING:
@@ -81,11 +81,11 @@ def _describe(
         return RecordedTensor(name, shape, dtype, law, is_buffer=is_buffer, values=None)
     marks = [mark for mark, _ in content.regions.read(content.runs(tensor))]
     whole = content.mark(tensor)
-    garbage = [mark is GARBAGE for mark in marks]
-    values = None if any(garbage) or content.origin is Origin.DRAWN else _fixed_values(tensor, whole, recorder)
-    known = None if any(garbage) else _distribution(tensor, content, whole, fans, recorder)
+    absent = any(isinstance(mark, Absence) for mark in marks)
+    values = None if absent or content.origin is Origin.DRAWN else _fixed_values(tensor, whole, recorder)
+    known = None if absent else _distribution(tensor, content, whole, fans, recorder)
     history = tuple(entry.write for entry in content.history)
-    written = not all(garbage) or not tensor.numel()
+    written = not all(mark is GARBAGE for mark in marks) or not tensor.numel()
     return RecordedTensor(
         name, shape, dtype, known, history, written, content.overwritten, values=values, is_buffer=is_buffer
     )

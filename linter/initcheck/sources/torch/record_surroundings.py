@@ -42,7 +42,8 @@ class Surroundings(TorchFunctionMode):
         kwargs = dict(kwargs or {})
         if func in _MOVES:
             return args[0]
-        if func is _SET_DATA:
+        # Each access makes a wrapper of its own.
+        if func == _SET_DATA:
             return self._assign(*args)
         if "device" in kwargs and _is_foreign(kwargs["device"]):
             kwargs["device"] = self._device
@@ -54,10 +55,11 @@ class Surroundings(TorchFunctionMode):
 
     def _assign(self, target: torch.Tensor, value: torch.Tensor) -> None:
         """``target.data = value``: the storage changes hands, and the history of the old one is not to be lost."""
-        if target.is_meta:
-            value = self._recorder.twin(value)
-        self._recorder.inherit(target, value)
-        _SET_DATA(target, value)
+        with without_functions():
+            if target.is_meta:
+                value = self._recorder.twin(value)
+            self._recorder.inherit(target, value)
+            _SET_DATA(target, value)
 
     def _export(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Values of a meta tensor for numpy, which may write into them unseen.
