@@ -91,22 +91,22 @@ def _examine(
 
 def _load(target: Target, settings: Settings) -> Graph:
     try:
-        if target.source == "torch":
+        if target.path is None or target.source == "torch":
             return _load_torch(target, settings)
-        return _load_onnx(target, settings)
+        return _load_onnx(target.path, settings)
     except UsageError as error:
         # A shape or size that does not fit this model may fit the others.
         raise ModelLoadError(error.message, error.hint or "see --input-shape and --dim", kind="usage") from error
 
 
-def _load_onnx(target: Target, settings: Settings) -> Graph:
+def _load_onnx(path: Path, settings: Settings) -> Graph:
     from initcheck.sources.onnx import load
 
     if settings.dtypes:
         name = next(iter(settings.dtypes))
         message = f"--input-shape gives {name} an element type, and an ONNX file states its own"
         raise UsageError(message, "leave the type out")
-    return load(target.path, shapes=settings.shapes, dims=settings.dims)
+    return load(path, shapes=settings.shapes, dims=settings.dims)
 
 
 def _load_torch(target: Target, settings: Settings) -> Graph:

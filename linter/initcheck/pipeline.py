@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import replace
 from importlib.util import find_spec
 from os import PathLike, fspath
@@ -33,6 +34,10 @@ class Watcher(Protocol):
         """A target begins; ``index`` of ``total`` targets have ended."""
         ...
 
+    def ended(self, target: str, seconds: float) -> None:
+        """A target is through, and took so many seconds of a processor."""
+        ...
+
 
 def check(
     targets: str | PathLike[str] | Iterable[str | PathLike[str]],
@@ -61,18 +66,20 @@ def check(
     selection = select_rules(
         installed, select=settings.select, ignore=settings.ignore, severity=settings.severity, strict=settings.strict
     )
-    found = find_targets(map(fspath, words), settings.app_dir)
+    found = find_targets((fspath(word) for word in words), settings.app_dir)
     models: list[ModelReport] = []
     findings: list[ReportedFinding] = []
     errors: list[TargetError] = []
     targeted = [item for item in found if isinstance(item, Target)]
     outcomes = iter(_outcomes(targeted, settings, selection, installed, watcher))
     for item in found:
-        outcome = next(outcomes) if isinstance(item, Target) else item
+        if isinstance(item, TargetError):
+            errors.append(item)
+            continue
+        outcome = next(outcomes)
         if isinstance(outcome, TargetError):
             errors.append(outcome)
-            if isinstance(item, Target):
-                models.append(ModelReport(item.name, item.source, "failed"))
+            models.append(ModelReport(item.name, item.source, "failed"))
         else:
             models.append(outcome[0])
             findings.extend(ReportedFinding(item.name, finding) for finding in outcome[1])
@@ -94,6 +101,11 @@ def _outcomes(
         if watcher:
             watcher.started(target.name, len(outcomes), len(targets))
 
+    def ended(at: int, outcome: Outcome, seconds: float) -> None:
+        outcomes[at] = outcome
+        if watcher:
+            watcher.ended(targets[at].name, seconds)
+
     foreign = [at for at, target in enumerate(targets) if target.source == "torch"]
     if foreign and find_spec("torch") is None:
         outcomes.update({at: _without_torch(targets[at]) for at in foreign})
@@ -104,12 +116,14 @@ def _outcomes(
         folder, environment = str(Path.cwd()), dict(os.environ)
         jobs = [Job(targets[at], settings, selection, rules, folder, environment) for at in foreign]
         at_once = settings.jobs or default_jobs()
-        for index, outcome in run_all(jobs, at_once=at_once, started=lambda job: started(job.target)):
-            outcomes[foreign[index]] = outcome
+        for index, outcome, seconds in run_all(jobs, at_once=at_once, started=lambda job: started(job.target)):
+            ended(foreign[index], outcome, seconds)
     for at, target in enumerate(targets):
         if target.source == "onnx":
             started(target)
-            outcomes[at] = examine(target, settings, selection, rules)
+            begin = time.process_time()
+            outcome = examine(target, settings, selection, rules)
+            ended(at, outcome, time.process_time() - begin)
     return [outcomes[at] for at in range(len(targets))]
 
 

@@ -66,7 +66,9 @@ def parse_reference(word: str) -> Reference | None:
     home, expression = word[:colon], word[colon + 1 :]
     is_file = home.endswith(".py") or "/" in home or "\\" in home
     if not is_file and not _DOTTED.fullmatch(home):
-        raise _malformed(f"{home!r} before the colon is neither a module nor a .py file", "for example pkg.models:build")
+        raise _malformed(
+            f"{home!r} before the colon is neither a module nor a .py file", "for example pkg.models:build"
+        )
     attributes, args, kwargs, called = _parse_expression(expression)
     return Reference(home if is_file else "", "" if is_file else home, attributes, args, kwargs, called)
 

@@ -9,6 +9,7 @@ import pickle
 import signal
 import sys
 import threading
+import time
 import warnings
 from dataclasses import dataclass
 from multiprocessing import parent_process
@@ -82,7 +83,7 @@ def work(connection: Connection, job: Job) -> None:
 
 
 def _make_foreign_code_harmless(job: Job) -> None:
-    """Bound what the user's code may do to the run: signals, standard output, warnings, memory, threads."""
+    """Bound what the user's code may do to the run: signals, standard output, warnings, memory."""
     # The parent stops its workers itself when Ctrl-C reaches it; a group of their own makes it reach their children.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(os, "setpgid"):
@@ -99,12 +100,6 @@ def _make_foreign_code_harmless(job: Job) -> None:
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)
     _bound_memory(job.settings.max_memory)
-    try:
-        import torch
-    except ImportError:
-        return
-    # Several workers share the processors, and nothing here computes on large tensors.
-    torch.set_num_threads(1)
 
 
 def _bound_memory(max_memory: int) -> None:
@@ -148,8 +143,12 @@ def _line_of(frame: FrameType | None, job: Job) -> str:
 
 
 def _pickled(outcome: Outcome, job: Job) -> bytes:
+    """Outcome and CPU seconds, as the parent reads them."""
     try:
-        return pickle.dumps(outcome)
+        return pickle.dumps((outcome, time.process_time()))
     except Exception as error:  # noqa: BLE001 - evidence of a rule from elsewhere may be of any type
         message = f"internal error: a finding cannot be sent: {type(error).__name__}: {error}"
-        return pickle.dumps(TargetError(job.target.name, "internal", message, "a bug of a rule; -v shows where"))
+        error_of_rule = TargetError(
+            job.target.name, "internal", message, "a rule must put JSON values only into evidence"
+        )
+        return pickle.dumps((error_of_rule, time.process_time()))

@@ -57,8 +57,10 @@ def default_jobs() -> int:
 
 def run_all(
     jobs: Sequence[Job], *, at_once: int, started: Callable[[Job], None] | None = None
-) -> Iterator[tuple[int, Outcome]]:
-    """Run every job and yield ``(index, outcome)`` as they end; what still runs is killed when the caller stops.
+) -> Iterator[tuple[int, Outcome, float]]:
+    """Run every job and yield ``(index, outcome, CPU seconds)`` as they end.
+
+    What still runs is killed when the caller stops.
 
     Args:
         jobs: Targets with what a worker needs.
@@ -77,7 +79,7 @@ def run_all(
                 running.append(_start(context, index, job))
             for worker in _wait(running):
                 running.remove(worker)
-                yield worker.index, worker.end()
+                yield worker.index, worker.end(), worker.seconds
     finally:
         for worker in running:
             worker.kill()
@@ -94,6 +96,7 @@ class _Worker:
     deadline: float
     begun: bool = False
     outcome: Outcome | None = None
+    seconds: float = 0.0
 
     def is_over(self) -> bool:
         """Read what has arrived; whether the worker has an outcome, has died, or is late."""
@@ -104,7 +107,7 @@ class _Worker:
                 if message == BEGUN:
                     self.begun = True
                 else:
-                    self.outcome = pickle.loads(message)
+                    self.outcome, self.seconds = pickle.loads(message)
         except (EOFError, OSError):
             return True
         return self.outcome is not None or not alive or time.monotonic() > self.deadline
@@ -149,7 +152,7 @@ def _start(context: Any, index: int, job: Job) -> _Worker:
 
 @contextmanager
 def _safe_path() -> Iterator[None]:
-    """Keep the current directory off the path of the server: a ``random.py`` there is the user's, for the worker only."""
+    """Keep the current directory off the path of the server: a ``random.py`` there is for the worker only."""
     before = os.environ.get("PYTHONSAFEPATH")
     os.environ["PYTHONSAFEPATH"] = "1"
     try:

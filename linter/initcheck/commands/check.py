@@ -17,6 +17,8 @@ from initcheck.commands.terminal import log, one_line, style_of, write_stdout
 from initcheck.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from initcheck.report import Report
     from initcheck.rule import Severity
 
@@ -30,7 +32,11 @@ OPTIMIZERS = ("sgd", "adam")
 def check(
     targets: Annotated[
         list[str] | None,
-        typer.Argument(metavar="TARGET", help=".onnx or .pt2 files, directories, patterns; pkg.models:build or models.py:build(depth=50) for PyTorch.", show_default=False),
+        typer.Argument(
+            metavar="TARGET",
+            help=".onnx or .pt2 files, directories, patterns; PyTorch as pkg.models:build or models.py:build(depth=50).",
+            show_default=False,
+        ),
     ] = None,
     formats: Annotated[
         list[str] | None,
@@ -79,7 +85,11 @@ def check(
     strict: Annotated[bool, typer.Option("--strict", help="A layer that could not be analysed is an error.")] = False,
     input_shape: Annotated[
         list[str] | None,
-        typer.Option("--input-shape", metavar="NAME=SIZES[:TYPE]", help="Shape of an input, as x=1,3,224,224 or ids=2,128:int64. Repeatable."),
+        typer.Option(
+            "--input-shape",
+            metavar="NAME=SIZES[:TYPE]",
+            help="Shape of an input, as x=1,3,224,224 or ids=2,128:int64. Repeatable.",
+        ),
     ] = None,
     dim: Annotated[
         list[str] | None,
@@ -129,7 +139,11 @@ def check(
     trainer = choice("--optimizer", optimizer, OPTIMIZERS)
     levels, fixed = severities(severity or ()), dims(dim or ())
     sizes, types = shapes(input_shape or ())
-    at_once, seconds, bound = count("--jobs", jobs or "0"), duration("--timeout", timeout), size("--max-memory", max_memory)
+    at_once, seconds, bound = (
+        count("--jobs", jobs or "0"),
+        duration("--timeout", timeout),
+        size("--max-memory", max_memory),
+    )
 
     # OpenBLAS would start a thread per core and let it spin, which costs a small model a quarter of its time.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -160,7 +174,7 @@ def check(
         _write(report, output, color, verbose=verbose)
     _log_errors(report, verbose=verbose)
     if not quiet:
-        _log_notes(report, verbose=verbose)
+        _log_notes(report, bar.seconds, verbose=verbose)
     fatal: Severity | None = None if limit == "never" else Severity(limit)
     return exit_code(report, fatal)
 
@@ -189,8 +203,8 @@ def _log_errors(report: Report, *, verbose: bool) -> None:
             log(error.details.rstrip())
 
 
-def _log_notes(report: Report, *, verbose: bool) -> None:
-    """Closing summary; before it, with -v, what was assumed and which rules could not run."""
+def _log_notes(report: Report, seconds: Mapping[str, float], *, verbose: bool) -> None:
+    """Closing summary; before it, with -v, what was assumed, which rules could not run, and what each model took."""
     from initcheck.reports.skipped import skipped_sentences
 
     for model in report.models if verbose else ():
@@ -198,7 +212,8 @@ def _log_notes(report: Report, *, verbose: bool) -> None:
             log(one_line(f"note: {model.target}: {sentence}"))
         for sentence in skipped_sentences(model):
             log(one_line(f"note: {model.target}: {sentence}"))
-    timing = f" ({time.process_time():.2f} s CPU)" if verbose else ""
+        log(f"note: {model.target}: {seconds.get(model.target, 0.0):.2f} s CPU")
+    timing = f" ({time.process_time():.2f} s CPU, workers left out)" if verbose else ""
     log(f"{_summary(report)}{timing}")
 
 

@@ -48,4 +48,6 @@ def _read(path: Path) -> ExportedProgram:
         return torch.export.load(path)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise ModelLoadError(f"not a torch.export archive: {reason}", "write it with torch.export.save", kind="damaged") from error
+        raise ModelLoadError(
+            f"not a torch.export archive: {reason}", "write it with torch.export.save", kind="damaged"
+        ) from error

@@ -55,7 +55,9 @@ def place_of(error: BaseException, root: Path) -> str:
     current: BaseException | None = error
     while current is not None and not found and id(current) not in seen:
         seen.add(id(current))
-        found = _innermost(traceback.StackSummary.extract(traceback.walk_tb(current.__traceback__), lookup_lines=False), root)
+        found = _innermost(
+            traceback.StackSummary.extract(traceback.walk_tb(current.__traceback__), lookup_lines=False), root
+        )
         current = current.__cause__ or current.__context__
     return found
 

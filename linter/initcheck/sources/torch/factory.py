@@ -40,7 +40,7 @@ def find_factory(reference: Reference, app_dir: Path) -> tuple[Callable[[], obje
     sys.argv[:] = [str(file) if file else reference.module]
     try:
         module = _import_file(file) if file else importlib.import_module(reference.module)
-    except BaseException as error:  # noqa: BLE001 - foreign code may raise anything, SystemExit included
+    except BaseException as error:
         raise _import_error(error, reference, project_root(file, app_dir)) from error
     origin = getattr(module, "__file__", None)
     root = project_root(Path(origin).resolve() if origin else None, app_dir)
@@ -98,7 +98,9 @@ def _bind(found: Any, reference: Reference) -> Callable[[], object]:
         return lambda: found
     if not callable(found):
         message = f"{reference.name} is of type {type(found).__name__}, neither a factory nor a torch.nn.Module"
-        raise ModelLoadError(message, "name a function that returns a module, a module class, or a module", kind="target")
+        raise ModelLoadError(
+            message, "name a function that returns a module, a module class, or a module", kind="target"
+        )
     try:
         inspect.signature(found).bind(*reference.args, **reference.kwargs)
     except TypeError as error:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from initcheck.errors import ModelLoadError
 from initcheck.sources.torch.archive import load_archive
 from initcheck.sources.torch.blame import one_sentence, place_of
@@ -23,7 +25,9 @@ __all__ = ["load_target"]
 
 
 def load_target(target: Target, settings: Settings, app_dir: Path) -> Graph:
-    """Import, build, trace and lower; changes ``sys.path`` and runs the user's code, so only in a process of its own.
+    """Import, build, trace and lower.
+
+    It changes ``sys.path`` and ``sys.argv`` and runs the user's code, so only in a process of its own.
 
     Args:
         target: An import string or a ``.pt2`` archive.
@@ -34,6 +38,8 @@ def load_target(target: Target, settings: Settings, app_dir: Path) -> Graph:
         ModelLoadError: If there is no graph, whatever the user's code raised included.
         UsageError: If a shape does not fit the model.
     """
+    # Several workers share the processors, and nothing here computes on large tensors.
+    torch.set_num_threads(1)
     shapes = {name: InputShape(sizes, settings.dtypes.get(name, "")) for name, sizes in settings.shapes.items()}
     if target.path is not None:
         return load_archive(target.path, root=app_dir, max_memory=settings.max_memory)
