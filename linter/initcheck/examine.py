@@ -47,9 +47,6 @@ def examine(target: Target, settings: Settings, selection: Selection, rules: Seq
         return TargetError(target.name, error.kind, message, error.hint, traceback.format_exc())
     except InitcheckError:
         raise
-    except MemoryError:
-        hint = "--max-memory allows more"
-        return TargetError(target.name, "memory", "not enough memory", hint, traceback.format_exc())
     except Exception as error:  # noqa: BLE001 - a bug met in one model must not hide the findings in the others
         where = "".join(f" {note}" for note in getattr(error, "__notes__", ()))
         message = f"internal error{where}: {type(error).__name__}: {error}"

@@ -106,7 +106,11 @@ def segfaults():
     os.kill(os.getpid(), signal.SIGSEGV)
 
 def allocates():
-    return nn.Linear(torch.ones(1 << 37).int().sum().item(), 4)
+    return nn.Linear(len(numpy.ones(1 << 30)), 4)
+
+
+def allocates_tensor():
+    return nn.Linear(len(torch.ones(1 << 31).tolist()), 4)
 
 def forward_fails():
     class Broken(nn.Module):
@@ -251,7 +255,13 @@ def test_a_file_named_as_a_module_of_python_is_the_users_for_the_user_only(
 ) -> None:
     (folder / "statistics.py").write_text(MODELS, encoding="utf-8")
     (folder / "random.py").write_text("raise SystemError('not meant')\n", encoding="utf-8")
-    result = lint("statistics.py:build")
+    script = folder / "pkg" / "initcheck.py"
+    script.write_text(
+        "import sys; del sys.path[0]; from initcheck.cli import main\nif __name__ == '__main__': sys.exit(main())\n",
+        encoding="utf-8",
+    )
+    command = [sys.executable, str(script), "statistics.py:build"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert (result.returncode, result.stdout) == (0, ""), result.stderr
 
 
@@ -321,7 +331,8 @@ CRASHES = (
     ),
     Crash("wrong.py:ends", "the model's code ended the process (exit code 3); "),
     Crash("wrong.py:segfaults", "the model's code crashed the process (SIGSEGV); "),
-    Crash("wrong.py:allocates", "--max-memory allows more", ("--max-memory", "100MB")),
+    Crash("wrong.py:allocates", "MemoryError: Unable to allocate 8.00 GiB", ("--max-memory", "100MB")),
+    Crash("wrong.py:allocates_tensor", "; --max-memory allows more", ("--max-memory", "100MB")),
 )
 
 

@@ -86,7 +86,7 @@ def choose_example(
         f"no example input fits forward{first}",
         "name the inputs with --input-shape NAME=2,3,224,224, or set the module's example_input",
         kind="no-input",
-    )
+    ) from (failures[0][1] if failures else None)
 
 
 def trace_example(module: torch.nn.Module, example: Example, real: Tensors | None) -> tuple[Trace, tuple[str, ...]]:

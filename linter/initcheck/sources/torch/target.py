@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["load_target"]
 
+MORE_MEMORY = "--max-memory allows more"
+
 
 def load_target(target: Target, settings: Settings, app_dir: Path) -> Graph:
     """Import, build, trace and lower.
@@ -40,6 +43,8 @@ def load_target(target: Target, settings: Settings, app_dir: Path) -> Graph:
     """
     # Several workers share the processors, and nothing here computes on large tensors.
     torch.set_num_threads(1)
+    # What torch logs while inputs are tried in vain is not the user's to read.
+    logging.getLogger("torch").setLevel(logging.CRITICAL)
     shapes = {name: InputShape(sizes, settings.dtypes.get(name, "")) for name, sizes in settings.shapes.items()}
     if target.path is not None:
         return load_archive(target.path, root=app_dir, max_memory=settings.max_memory)
@@ -55,9 +60,13 @@ def load_target(target: Target, settings: Settings, app_dir: Path) -> Graph:
             raise
         raise ModelLoadError(f"{error.message} ({place})", error.hint, kind=error.kind) from error
     except BaseException as error:
-        if error is not watched.raised:
-            raise
-        raise _factory_error(error, root) from error
+        if error is watched.raised:
+            hint = MORE_MEMORY if _lacks_memory(error) else "-v shows the traceback"
+            message = f"the factory raised {one_sentence(error, root)}"
+            raise ModelLoadError(message, hint, kind="factory") from error
+        if _lacks_memory(error):
+            raise ModelLoadError(f"not enough memory: {error}", MORE_MEMORY, kind="memory") from error
+        raise
 
 
 class _Watched:
@@ -75,8 +84,6 @@ class _Watched:
             raise
 
 
-def _factory_error(error: BaseException, root: Path) -> ModelLoadError:
-    hint = "-v shows the traceback"
-    if isinstance(error, MemoryError) or "allocate memory" in str(error):
-        hint = "--max-memory allows more"
-    return ModelLoadError(f"the factory raised {one_sentence(error, root)}", hint, kind="factory")
+def _lacks_memory(error: BaseException) -> bool:
+    """Whether an allocation failed; torch has no class of its own for that on the CPU."""
+    return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
