@@ -81,3 +81,17 @@ def test_every_finding_stays_or_is_told_by_one_that_stays(
     told = [sentence for finding in kept for sentence in finding.related]
     assert len(kept) + len(told) == len(found)
     assert bool(kept) == bool(found)
+
+
+def test_one_rule_with_one_remedy_in_several_segments_is_one_finding() -> None:
+    found = [
+        _finding("INI101", "0", "a"),
+        _finding("INI101", "1", "b", severity=Severity.ERROR),
+        replace(_finding("INI101", "2", "c"), help="something else"),
+    ]
+    worst, other = consolidate(found, SUBSUMES)
+    assert worst.severity is Severity.ERROR
+    assert worst.message == "INI101 at 1; the same in 1 more stretch"
+    assert worst.layers == ("b", "a")
+    assert worst.related == ("INI101 INI101 at 0",)
+    assert other.layers == ("c",)

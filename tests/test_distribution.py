@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+
 from initcheck.distribution import Distribution, Family
 from initcheck.estimate import estimate
 from initcheck.rows import RowSample

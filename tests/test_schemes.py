@@ -5,14 +5,15 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy import stats
+from torch.nn import init
+
 from initcheck.distribution import Distribution, Family
 from initcheck.errors import UsageError
 from initcheck.estimate import estimate
 from initcheck.families import truncated_variance
 from initcheck.naming import name_scheme
 from initcheck.schemes import SCHEMES, init_fans, parse_scheme, scheme_distribution
-from scipy import stats
-from torch.nn import init
 
 SHAPES = [(128, 96), (96, 512), (40, 24, 3, 3)]
 

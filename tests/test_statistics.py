@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from initcheck.statistics import CHUNK, Moments, array_moments, moments, widen
 
 SIZES = st.sampled_from([1, 2, 3, 17, 1000, CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK + 5])

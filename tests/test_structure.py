@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from initcheck.builder import Builder
 from initcheck.flow import ROOT, Flow, is_weighted
 from initcheck.graph import Graph, Op

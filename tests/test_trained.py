@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from initcheck.analysis import Analysis
 from initcheck.builder import Builder
 from initcheck.chance import row_score, shape_score, spectrum_score
 from initcheck.estimate import estimate
 from initcheck.trained import find_trained
-from torch import nn
 
 if TYPE_CHECKING:
     from initcheck.graph import Graph

@@ -32,11 +32,12 @@ def consolidate(findings: Iterable[Finding], subsumes: Mapping[str, frozenset[st
         subsumes: Code of a rule -> codes that it explains where both have one root: a segment or a layer in common.
 
     Returns:
-        The findings that stay, in their order, each as severe as the worst that it explains.
+        The findings that stay, in their order, each as severe as the worst that it explains. What one rule finds in
+        several segments with one remedy is one finding: the worst of them, which names the layers of all.
     """
     found = tuple(findings)
     roots = [_root(index, found, subsumes) for index in range(len(found))]
-    return tuple(
+    return _merged(
         _absorb(finding, [other for at, other in enumerate(found) if roots[at] == index and at != index])
         for index, finding in enumerate(found)
         if roots[index] == index
@@ -71,3 +72,28 @@ def _absorb(finding: Finding, explained: Sequence[Finding]) -> Finding:
     inherited = (sentence for other in explained for sentence in other.related)
     severity = max((finding, *explained), key=lambda item: item.severity.rank).severity
     return replace(finding, severity=severity, related=(*finding.related, *sentences, *inherited))
+
+
+def _merged(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    groups: dict[tuple[str, ...], list[Finding]] = {}
+    for index, finding in enumerate(findings):
+        root = (finding.code, finding.failure_mode, finding.help) if finding.segment else (str(index),)
+        groups.setdefault(root, []).append(finding)
+    return tuple(_worst(group) for group in groups.values())
+
+
+def _worst(group: Sequence[Finding]) -> Finding:
+    if len(group) == 1:
+        return group[0]
+    worst = max(group, key=lambda finding: finding.severity.rank)
+    others = [finding for finding in group if finding is not worst]
+    return replace(
+        worst,
+        message=f"{worst.message}; the same in {len(others)} more {'stretch' if len(others) == 1 else 'stretches'}",
+        layers=tuple(dict.fromkeys(layer for finding in (worst, *others) for layer in finding.layers)),
+        related=(
+            *worst.related,
+            *(f"{finding.code} {finding.message}" for finding in others),
+            *(sentence for finding in others for sentence in finding.related),
+        ),
+    )

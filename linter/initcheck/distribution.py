@@ -36,7 +36,8 @@ class Distribution:
         zeros: Number of elements that are exactly zero.
         nonfinite: Number of elements that are nan or infinite; the other fields leave them out.
         exact: True when the moments are those of the law itself, False when they were estimated from ``size`` values.
-        scheme: Name people use (``kaiming_normal``, ``kaiming_uniform(a=√5)``, ``normal(0, 0.02)``), empty if none fits.
+        scheme: Name people use (``kaiming_normal``, ``kaiming_uniform(a=√5)``, ``normal(0, 0.02)``), empty if none
+            fits.
     """
 
     family: Family

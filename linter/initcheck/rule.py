@@ -75,7 +75,8 @@ class Bounds:
 
         Args:
             value: The quantity, in the unit of the bounds.
-            uncertainty: Half-width of its interval, in the same unit. An interval that reaches across a bound stays below it.
+            uncertainty: Half-width of its interval, in the same unit. An interval that reaches across a bound stays
+                below it.
         """
         safe = value - uncertainty
         if math.isnan(safe):
@@ -124,8 +125,8 @@ class Finding:
 class Rule(Protocol):
     """A rule: a class without state whose instances are made with its options.
 
-    The docstring has the headings ``What it checks``, ``Why it fails``, ``Example``, ``Instead``, ``Limits`` and ``References``:
-    it is the page of the rule and the text of ``initcheck rule CODE``.
+    The docstring has the headings ``What it checks``, ``Why it fails``, ``Example``, ``Instead``, ``Limits`` and
+    ``References``: it is the page of the rule and the text of ``initcheck rule CODE``.
 
     Attributes:
         code: Letters and three digits, never reused.

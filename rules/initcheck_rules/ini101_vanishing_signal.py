@@ -28,7 +28,7 @@ class VanishingSignal:
     What it checks:
         The mean-square gain of a small perturbation of the input, accumulated from one normalisation to the next
         along the main path, in expectation over the weights. It warns from 10^-4 and is an error from 10^-6 (Adam:
-        10^-6 and 10^-12).
+        10^-11 and 10^-13).
 
     Why it fails:
         Each layer multiplies the perturbation by fan_in · E[w²] · E[f'²]. Below one, the product dies exponentially

@@ -27,7 +27,7 @@ class ExplodingSignal:
     What it checks:
         The mean-square gain of a small perturbation of the input, accumulated from one normalisation to the next
         along the main path, the head included, in expectation over the weights. Where the length grows with it, it
-        warns from 10^4 and is an error from 10^6 (Adam: 10^6 and 10^12); where the length does not (saturating
+        warns from 10^4 and is an error from 10^6 (Adam: 10^11 and 10^13); where the length does not (saturating
         activations, or a normalisation at the end), from 10^6 and 10^8 (Adam: 10^8 and 10^12).
 
     Why it fails:
@@ -67,7 +67,7 @@ class ExplodingSignal:
         for segment in analysis.segments:
             gain = segment.signal_gain - max(segment.residual_growth, 0.0)
             length = -math.inf if segment.closed else segment.length_gain - max(segment.residual_growth, 0.0)
-            candidates = ((bounds, min(gain, length)), (self.chaos[analysis.optimizer], gain))
+            candidates = ((bounds, min(gain, length)), (self.chaos[analysis.optimizer], gain - max(length, 0.0)))
             judged = [(limits.judge(value, segment.uncertainty), limits) for limits, value in candidates]
             worst, limits = max(judged, key=lambda item: item[0].rank)
             severity = capped(analysis, segment, worst)

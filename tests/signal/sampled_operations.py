@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+
 from initcheck.graph import Node, Op
 from initcheck.signal.functions import FUNCTIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
 
 Array: TypeAlias = np.ndarray[Any, Any]
 

@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+from sampled_operations import evaluate
+from scipy import special, stats
+
 from initcheck.distribution import Family
 from initcheck.graph import Axis, Graph, Op, Parameter
 from initcheck.signal.forward import Forward, propagate
-from initcheck.signal.signal import Signal
 from initcheck.structure import find_structure
-from sampled_operations import evaluate
-from scipy import stats
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from initcheck.signal.signal import Signal
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
 QUANTITIES = ("mean_square", "mean", "pair_position", "pair_sample", "gain", "log_length")
+TRUNCATED_STD = float(stats.truncnorm.std(-2.0, 2.0))
+"""Of a normal cut at two standard deviations."""
 STEP = 1e-6
 """Size of the perturbation of which the gain is the mean-square response, relative."""
 
@@ -32,8 +38,8 @@ def draw(parameter: Parameter, rng: np.random.Generator) -> Array:
         case Family.UNIFORM:
             return law.mean + law.std * math.sqrt(3.0) * rng.uniform(-1.0, 1.0, shape)
         case Family.TRUNCATED:
-            cut = stats.truncnorm.rvs(-2.0, 2.0, size=shape, random_state=rng)
-            return law.mean + law.std / stats.truncnorm.std(-2.0, 2.0) * cut
+            cut = special.ndtri(rng.uniform(special.ndtr(-2.0), special.ndtr(2.0), shape))
+            return law.mean + law.std / TRUNCATED_STD * cut
         case Family.ORTHOGONAL:
             return math.sqrt(law.mean_square * max(_matrix(shape))) * _orthonormal(_matrix(shape), rng).reshape(shape)
         case Family.IDENTITY:
@@ -91,7 +97,13 @@ class Measured:
 
 
 def sample(
-    graph: Graph, axes: Mapping[str, tuple[Axis, ...]], repeats: int, *, seed: int = 0, fixed_input: bool = False
+    graph: Graph,
+    axes: Mapping[str, tuple[Axis, ...]],
+    repeats: int,
+    *,
+    seed: int = 0,
+    fixed_input: bool = False,
+    perturbed: bool = False,
 ) -> dict[str, Measured]:
     """Draw networks and measure values.
 
@@ -101,6 +113,7 @@ def sample(
         repeats: Number of networks.
         seed: Of everything random.
         fixed_input: Whether all networks see the same inputs.
+        perturbed: Whether to measure the gain too.
     """
     rng = np.random.default_rng(seed)
     measured = {name: Measured() for name in axes}
@@ -112,9 +125,12 @@ def sample(
         directions: dict[str, Array] = {}
         noise = int(rng.integers(1 << 60))
         plain = run(graph, inputs, parameters, noise, directions, 0.0)
-        moved = run(graph, inputs, parameters, noise, directions, STEP)
         for name, kinds in axes.items():
-            _measure(measured[name], plain[name], (moved[name] - plain[name]) / STEP, kinds)
+            _measure(measured[name], plain[name], kinds)
+        if perturbed:
+            moved = run(graph, inputs, parameters, noise, directions, STEP)
+            for name in axes:
+                measured[name].gain.append(float(np.mean((moved[name] - plain[name]) ** 2)) / STEP**2)
     return measured
 
 
@@ -173,7 +189,7 @@ def run(
     return values
 
 
-def _measure(into: Measured, x: Array, response: Array, axes: tuple[Axis, ...]) -> None:
+def _measure(into: Measured, x: Array, axes: tuple[Axis, ...]) -> None:
     order = [i for kind in (Axis.BATCH, Axis.POSITION, Axis.FEATURE) for i, axis in enumerate(axes) if axis is kind]
     counts = [
         math.prod(n for n, axis in zip(x.shape, axes, strict=True) if axis is kind)
@@ -186,7 +202,6 @@ def _measure(into: Measured, x: Array, response: Array, axes: tuple[Axis, ...]) 
     into.mean.append(float(x.mean()))
     into.pair_position.append(_pairs(x, 1, square))
     into.pair_sample.append(_pairs(x, 0, square))
-    into.gain.append(float(np.mean(response * response)))
     into.lengths.append(lengths)
     if np.all(lengths > 0.0):
         into.log_length.append(float(np.mean(np.log(lengths))))
@@ -216,7 +231,8 @@ class Miss:
     error: float
 
     def __str__(self) -> str:
-        return f"{self.value} {self.quantity}: predicted {self.predicted:.5g}, measured {self.measured:.5g} ± {self.error:.2g}"
+        measured = f"{self.measured:.5g} ± {self.error:.2g}"
+        return f"{self.value} {self.quantity}: predicted {self.predicted:.5g}, measured {measured}"
 
 
 def assert_agreement(graph: Graph, *values: str, **options: Any) -> None:
@@ -228,7 +244,7 @@ def assert_agreement(graph: Graph, *values: str, **options: Any) -> None:
 def misses(
     graph: Graph,
     *values: str,
-    repeats: int = 48,
+    repeats: int = 32,
     decades: float = 0.03,
     correlation: float = 0.05,
     quantities: Iterable[str] = QUANTITIES,
@@ -250,7 +266,9 @@ def misses(
     names = values or (graph.main_output,)
     mean_field, typical = fold(graph), fold(graph, typical=True)
     signals = {name: known(mean_field, name) for name in names}
-    measured = sample(graph, {name: signal.axes for name, signal in signals.items()}, repeats, seed=seed)
+    quantities = tuple(quantities)
+    axes = {name: signal.axes for name, signal in signals.items()}
+    measured = sample(graph, axes, repeats, seed=seed, perturbed="gain" in quantities)
     found = []
     for name, signal in signals.items():
         assert signal.shape == graph.values[name].shape

@@ -6,9 +6,10 @@ import math
 
 import numpy as np
 import pytest
+from sampling import assert_agreement
+
 from initcheck.builder import Builder
 from initcheck.graph import Op
-from sampling import assert_agreement
 
 WIDTH, HEADS, TOKENS, BATCH = 128, 4, 12, 8
 PART = WIDTH // HEADS

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sampling import QUANTITIES, assert_agreement
+
 from initcheck.builder import Builder
 from initcheck.graph import Op
-from sampling import QUANTITIES, assert_agreement
 
 LAYERS = ["linear", "relu", "tanh", "shifted"]
 
@@ -19,11 +22,13 @@ def layer(b: Builder, x: str, kind: str, width: int = 128) -> str:
     return y if kind in {"linear", "shifted"} else b.activation(y, kind)
 
 
+PAIRS = list(itertools.combinations_with_replacement(LAYERS, 2))
+
+
 @pytest.mark.parametrize("op", [Op.ADD, Op.SUB, Op.MUL, Op.MAXIMUM, Op.MINIMUM])
-@pytest.mark.parametrize("first", LAYERS)
-@pytest.mark.parametrize("second", LAYERS)
+@pytest.mark.parametrize(("first", "second"), PAIRS)
 def test_two_layers_of_one_input(op: Op, first: str, second: str) -> None:
-    b = Builder((32, 3, 128))
+    b = Builder((16, 3, 128))
     x, y = layer(b, b.x, first), layer(b, b.x, second)
     z = b.combine(op, x, y)
     assert_agreement(b.graph(z), decades=0.04)
@@ -89,7 +94,7 @@ def test_a_number_first(op: Op) -> None:
 
 
 @pytest.mark.parametrize("op", [Op.ADD, Op.SUB, Op.MUL])
-@pytest.mark.parametrize("shape", [(128,), (5, 128), (1, 5, 128), (5, 1), (1, 1, 128)])
+@pytest.mark.parametrize("shape", [(128,), (5, 128), (5, 1)])
 @pytest.mark.parametrize("scheme", ["normal(0, 0.8)", "normal(1, 0.4)"])
 def test_a_parameter(op: Op, shape: tuple[int, ...], scheme: str) -> None:
     b = Builder((16, 5, 128))
@@ -97,7 +102,7 @@ def test_a_parameter(op: Op, shape: tuple[int, ...], scheme: str) -> None:
     z = b.combine(op, x, b.parameter("p", shape, scheme))
     y = b.linear(z, 96)
     # A parameter of 5 or 128 numbers has another mean square in every network.
-    assert_agreement(b.graph(y), z, y, repeats=160, decades=0.04, correlation=0.06, quantities=QUANTITIES[:5])
+    assert_agreement(b.graph(y), z, y, repeats=80, decades=0.04, correlation=0.06, quantities=QUANTITIES[:5])
 
 
 @pytest.mark.parametrize("op", [Op.ADD, Op.MUL])
@@ -119,7 +124,7 @@ def test_signals_of_different_shape(op: Op, shape: tuple[int, ...]) -> None:
     y = layer(b, other, "shifted", shape[2])
     z = b.combine(op, x, y)
     w = b.linear(z, 96)
-    assert_agreement(b.graph(w), z, w, repeats=200, decades=0.04, correlation=0.06, quantities=QUANTITIES[:5])
+    assert_agreement(b.graph(w), z, w, repeats=100, decades=0.04, correlation=0.06, quantities=QUANTITIES[:5])
 
 
 @settings(max_examples=15, deadline=None)

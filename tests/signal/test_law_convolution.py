@@ -7,9 +7,10 @@ import math
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sampling import assert_agreement
+
 from initcheck.builder import Builder
 from initcheck.graph import Op
-from sampling import assert_agreement
 
 
 def convolution(

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sampling import QUANTITIES, assert_agreement
+
 from initcheck.builder import Builder
 from initcheck.graph import Op
 from initcheck.signal.functions import FUNCTIONS
-from sampling import QUANTITIES, assert_agreement
 
 UNBOUNDED = {"log", "tan", "reciprocal", "sqrt"}
 """Functions of which a moment of the value or the derivative does not exist after a Gaussian."""
-JUMPING = {"ceil", "floor", "round", "sign", "hard_shrink", "thresholded_relu"}
+JUMPING = {"above", "below", "ceil", "floor", "round", "sign", "hard_shrink", "thresholded_relu"}
 """Functions that jump: their small-perturbation response is a rare, huge one that no sample sees."""
 STEEP = {"exp", "sinh", "cosh"}
 """Functions whose mean square over 256 units is far from normally distributed, and ln M with it."""
@@ -27,9 +28,10 @@ def test_after_a_gaussian(function: str, bias: str) -> None:
     jumps = function in JUMPING
     left_out = {"gain"} if jumps else {"log_length"} if function in STEEP else set()
     quantities = [quantity for quantity in QUANTITIES if quantity not in left_out]
-    # A jump of the value is placed to half a quadrature cell only.
-    tolerance = {"decades": 0.08, "correlation": 0.12} if jumps else {"correlation": 0.03}
-    assert_agreement(b.graph(y), quantities=quantities, repeats=40, **tolerance)
+    # A jump of the value is placed to half a quadrature cell only: 0.13 of a standard deviation, up to a fifth of the
+    # probability of a step that one unit in five takes.
+    tolerance = {"decades": 0.1, "correlation": 0.12} if jumps else {"correlation": 0.03}
+    assert_agreement(b.graph(y), quantities=quantities, repeats=20, **tolerance)
 
 
 @pytest.mark.parametrize("function", ["relu", "gelu", "tanh", "abs", "softplus"])

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sampling import assert_agreement, fold, known
+
 from initcheck.builder import Builder
 from initcheck.graph import Op
-from sampling import assert_agreement, fold, known
 
 SCHEMES = ["kaiming_normal", "pytorch_default", "truncated_normal(std=0.1)", "orthogonal", "xavier_uniform(gain=2)"]
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sampling import QUANTITIES, assert_agreement
+
 from initcheck.builder import Builder
 from initcheck.graph import Op
-from sampling import QUANTITIES, assert_agreement
 
 SHAPES = ["linear", "relu", "deep"]
 
 
 def image(b: Builder, kind: str, *, bias: str = "zeros") -> str:
     """A convolution, with what may follow it."""
-    x = b.conv(b.x, 64, bias=bias)
+    x = b.conv(b.x, 48, bias=bias)
     if kind == "deep":
-        x = b.conv(b.activation(x), 64, bias=bias)
+        x = b.conv(b.activation(x), 48, bias=bias)
     return b.activation(x) if kind != "linear" else x
 
 
@@ -56,11 +57,11 @@ def test_padded_window(op: Op, counted: bool) -> None:
 @pytest.mark.parametrize("kind", SHAPES)
 @pytest.mark.parametrize("bias", ["zeros", "normal(0.5, 0.5)"])
 @pytest.mark.parametrize("function", ["mean", "sum", "max"])
-@pytest.mark.parametrize("keepdims", [True, False])
-def test_over_all_positions(kind: str, bias: str, function: str, keepdims: bool) -> None:
+def test_over_all_positions(kind: str, bias: str, function: str) -> None:
+    keepdims = bias == "zeros"
     b = Builder((8, 16, 7, 7))
     x = image(b, kind, bias=bias)
-    shape = (8, 64, 1, 1) if keepdims else (8, 64)
+    shape = (8, 48, 1, 1) if keepdims else (8, 48)
     y = b.node(Op.REDUCE, (x,), shape, {"function": function, "axes": (2, 3), "keepdims": keepdims})
     z = b.activation(b.conv(y, 48, kernel=1) if keepdims else b.linear(y, 48))
     assert_agreement(b.graph(z), y, z, decades=0.08, correlation=0.08)
@@ -101,22 +102,22 @@ def test_mean_over_features_is_their_coherent_mean() -> None:
 )
 def test_padding(before: int, after: int, value: float | None, kind: str) -> None:
     b = Builder((8, 16, 6, 6))
-    x = image(b, kind)
+    # Without a convolution's border, which repeating it would repeat.
+    x = b.conv(b.x, 64, kernel=1)
+    x = b.activation(x) if kind == "relu" else x
     padding = ((0, 0), (0, 0), (before, after), (before, after))
     size = 6 + before + after
     x = b.node(Op.PAD, (x,), (8, 64, size, size), {"padding": padding, "value": value})
     y = b.conv(x, 48, kernel=1)
-    # Repeating a border repeats what the border of the convolution before it has lost.
-    decades = 0.08 if value is None else 0.05
-    assert_agreement(b.graph(y), x, y, decades=decades, correlation=0.08, errors=5.0)
+    assert_agreement(b.graph(y), x, y, decades=0.05, correlation=0.08, errors=5.0)
 
 
 @pytest.mark.parametrize("mode", ["nearest", "linear"])
-@pytest.mark.parametrize("factor", [2, 4])
+@pytest.mark.parametrize("factor", [2, 3])
 @pytest.mark.parametrize("kind", ["linear", "relu"])
 def test_enlarging(mode: str, factor: int, kind: str) -> None:
     b = Builder((8, 16, 8, 8))
     x = image(b, kind)
-    y = b.node(Op.RESIZE, (x,), (8, 64, 8 * factor, 8 * factor), {"mode": mode})
+    y = b.node(Op.RESIZE, (x,), (8, 48, 8 * factor, 8 * factor), {"mode": mode})
     z = b.conv(y, 48, kernel=1)
     assert_agreement(b.graph(z), y, z, repeats=24, decades=0.06, correlation=0.08)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from sampling import assert_agreement, fold, known
+
 from initcheck.builder import Builder
 from initcheck.graph import Axis, Op
-from sampling import assert_agreement, fold, known
 
 
 def tokens(b: Builder, kind: str = "relu", width: int = 96) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from initcheck.signal.functions import FUNCTIONS
 from initcheck.signal.quadrature import (
     COARSE_NODES,

@@ -137,8 +137,10 @@ def _zero(x: Table, **_: float) -> Table:
 
 FUNCTIONS: dict[str, Function] = {
     "abs": Function(np.abs, np.sign, kinked=True),
+    "above": Function(lambda x, threshold=0.0: (x > threshold).astype(np.float64), _zero),
     "asinh": Function(np.arcsinh, lambda x: 1.0 / np.sqrt(1.0 + x * x)),
     "atan": Function(np.arctan, lambda x: 1.0 / (1.0 + x * x)),
+    "below": Function(lambda x, threshold=0.0: (x < threshold).astype(np.float64), _zero),
     "ceil": Function(np.ceil, _zero),
     "celu": Function(
         lambda x, alpha=1.0: np.maximum(x, 0.0) + alpha * _expm1_negative(x / alpha),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from initcheck.signal.quadrature import COARSE_NODES, COARSE_WEIGHTS, NODES, WEIGHTS, Table
+from initcheck.signal.quadrature import COARSE_NODES, COARSE_WEIGHTS, NODES, WEIGHTS, Table, normal_quantiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -31,7 +31,10 @@ LEVELS = np.array([0.5 * math.erfc(-z / math.sqrt(2.0)) for z in NODES])
 
 _EDGES = np.concatenate([[0.0], np.cumsum(WEIGHTS)])
 _USED = np.flatnonzero(WEIGHTS > 1e-9)
-_PAIR_WEIGHTS = np.outer(COARSE_WEIGHTS, COARSE_WEIGHTS)
+_EQUAL_COUNT = 48
+_EQUAL_NODES = normal_quantiles((np.arange(_EQUAL_COUNT) + 0.5) / _EQUAL_COUNT)
+_EQUAL_NODES /= _EQUAL_NODES.std()
+_EQUAL_WEIGHTS = np.full(_EQUAL_COUNT, 1.0 / _EQUAL_COUNT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +85,8 @@ def sum_marginal(x: Signal, y: Signal, sign: float = 1.0) -> Marginal:
 
 
 def product_marginal(x: Signal, y: Signal) -> Marginal:
-    """Distribution of x y for independent x and y."""
-    return _pairwise(x, y, lambda a, b: a * b, lambda a, b, da, db: b * b * da + a * a * db)
+    """Distribution of x y for independent x and y, its heavy tails included."""
+    return _pairwise(x, y, lambda a, b: a * b, lambda a, b, da, db: b * b * da + a * a * db, tails=True)
 
 
 def extreme_marginal(x: Signal, y: Signal, sign: float = 1.0) -> Marginal:
@@ -98,19 +101,17 @@ def extreme_marginal(x: Signal, y: Signal, sign: float = 1.0) -> Marginal:
 
 def mixture_marginal(parts: Sequence[Signal], shares: Sequence[float]) -> Marginal:
     """Distribution of a value that is drawn from each part with the given probability."""
-    atoms = [_atoms(part) for part in parts]
-    weights = np.concatenate([share * COARSE_WEIGHTS for share in shares])
+    weights = np.concatenate([share * WEIGHTS for share in shares])
     return quantile_marginal(
-        np.concatenate([values for values, _ in atoms]),
-        np.concatenate([responses for _, responses in atoms]),
+        np.concatenate([part.table for part in parts]),
+        np.concatenate([part.source.perturbation * part.slope * part.slope for part in parts]),
         weights / weights.sum(),
     )
 
 
-def _atoms(x: Signal) -> tuple[Table, Table]:
-    """Values and mean-square responses on the coarse nodes."""
-    values = np.interp(COARSE_NODES, NODES, x.table)
-    return values, x.source.perturbation * np.interp(COARSE_NODES, NODES, x.slope * x.slope)
+def _atoms(x: Signal, nodes: Table) -> tuple[Table, Table]:
+    """Values and mean-square responses on other nodes."""
+    return np.interp(nodes, NODES, x.table), x.source.perturbation * np.interp(nodes, NODES, x.slope * x.slope)
 
 
 def _pairwise(
@@ -118,8 +119,15 @@ def _pairwise(
     y: Signal,
     combine: Callable[[Table, Table], Table],
     respond: Callable[[Table, Table, Table, Table], Table],
+    *,
+    tails: bool = False,
 ) -> Marginal:
-    a, da = (part[:, None] for part in _atoms(x))
-    b, db = (part[None, :] for part in _atoms(y))
+    """Table over all pairs of atoms.
+
+    Atoms of equal probability place kinks well; those of a quadrature are exact in the tails.
+    """
+    nodes, weights = (COARSE_NODES, COARSE_WEIGHTS) if tails else (_EQUAL_NODES, _EQUAL_WEIGHTS)
+    a, da = (part[:, None] for part in _atoms(x, nodes))
+    b, db = (part[None, :] for part in _atoms(y, nodes))
     values, responses = np.broadcast_arrays(combine(a, b), respond(a, b, da, db))
-    return quantile_marginal(values, responses, _PAIR_WEIGHTS)
+    return quantile_marginal(values, responses, np.outer(weights, weights))

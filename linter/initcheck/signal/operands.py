@@ -99,8 +99,8 @@ def output_layout(
 def aligned(x: Signal, shape: tuple[int, ...], axes: tuple[Axis, ...]) -> Moments:
     """Moments of a signal broadcast to a shape and read with the axes of the result (THEORY 2.2, broadcast).
 
-    Without batch axis all samples see one value: p_b = q at the same position; without position axis p_s = q. Where features
-    and positions have changed places, two positions are what two units were.
+    Without batch axis all samples see one value: p_b = q at the same position; without position axis p_s = q. Where
+    features and positions have changed places, two positions are what two units were.
     """
     moments = moments_of(x)
     padded = (1,) * (len(shape) - len(x.shape)) + x.shape

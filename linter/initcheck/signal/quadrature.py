@@ -6,6 +6,7 @@ arguments come from the coefficients on orthonormal Hermite polynomials: E[f(z) 
 
 from __future__ import annotations
 
+import math
 from typing import TypeAlias
 
 import numpy as np
@@ -20,6 +21,7 @@ __all__ = [
     "correlation_of",
     "expectation",
     "hermite_powers",
+    "normal_quantiles",
     "pair_moment",
     "trigamma",
 ]
@@ -52,6 +54,19 @@ _EXPONENTS = np.arange(TERMS)
 _GRID = np.concatenate([-np.linspace(1.0, 0.0, 33)[:-1], np.linspace(0.0, 1.0, 65)])
 _ZERO = int(np.flatnonzero(_GRID == 0.0)[0])
 _GRID_POWERS = _GRID[:, None] ** _EXPONENTS
+
+
+def normal_quantiles(levels: Table, largest_of: int = 1) -> Table:
+    """Values that a standard normal, or the largest of several independent ones, stays below with given probabilities.
+
+    Args:
+        levels: Probabilities strictly between 0 and 1.
+        largest_of: Number of normals: P(max <= z) = Φ(z)^k.
+    """
+    grid = np.linspace(-8.0, 8.0, 2001)
+    below = np.array([0.5 * math.erfc(-z / math.sqrt(2.0)) for z in grid])
+    quantiles: Table = np.interp(levels, below**largest_of, grid)
+    return quantiles
 
 
 def expectation(table: Table) -> float:

@@ -149,7 +149,7 @@ class Signal:
 
     @property
     def pair_position(self) -> float:
-        """E[x_a x_b], two positions of one sample, same unit."""
+        """E[x_a x_b], two positions of one sample, same unit; where a profile exists, positions of mean length."""
         return self._pair(self.source.rho_position)
 
     @property

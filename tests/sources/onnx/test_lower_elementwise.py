@@ -117,3 +117,14 @@ def test_an_unknown_operator_is_opaque_and_keeps_its_inputs(lower, only):
     assert node.attributes["type"] == "my.domain::Warp"
     assert node.inputs == ("x", "w")
     assert graph.values["y"].shape == (2, 8)
+
+
+@pytest.mark.parametrize(
+    ("expression", "function"),
+    [("Greater(x, c)", "above"), ("Less(x, c)", "below"), ("Greater(c, x)", "below"), ("LessOrEqual(c, x)", "above")],
+)
+def test_a_comparison_with_a_number_is_a_step(lower, only, expression, function):
+    text = f"g (float[2,5] x) => (bool[2,5] y) {{ c = Constant<value_float = 1.5>() y = {expression} }}"
+    node = only(lower(text))
+    assert (node.op, node.attributes["function"]) == (Op.ELEMENTWISE, function)
+    assert node.attributes["arguments"] == {"threshold": 1.5}

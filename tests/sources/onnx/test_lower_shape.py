@@ -158,3 +158,26 @@ def test_a_choice_by_a_mask(lower, only):
     text = "g (float[2,5] x) => (float[2,5] y) { low = Constant<value_float = -100.0>() y = Where(mask, x, low) }"
     node = only(lower(text, {"mask": np.array([True, False, True, True, False])}))
     assert (node.op, node.inputs) == (Op.WHERE, ("mask", "x", "low"))
+
+
+@pytest.mark.parametrize(
+    ("split", "sizes"), [("int64 {4}", [4, 4, 4]), ("int64 {5}", [5, 5, 2]), ("int64[2] {8, 4}", [8, 4])]
+)
+def test_parts_picked_from_a_sequence(lower, split, sizes):
+    picks = " ".join(
+        f"i{k} = Constant<value = int64 {{{k}}}>() y{k} = SequenceAt(parts, i{k})" for k in range(len(sizes))
+    )
+    outputs = ", ".join(f"y{k}" for k in range(len(sizes)))
+    text = f"""g (float[2,12] x) => ({outputs}) {{
+        size = Constant<value = {split}>() parts = SplitToSequence<axis=-1>(x, size) {picks}
+    }}"""
+    graph = lower(text)
+    assert [node.op for node in graph.nodes] == [Op.SPLIT, *[Op.IDENTITY] * len(sizes)]
+    assert [graph.values[f"y{k}"].shape for k in range(len(sizes))] == [(2, size) for size in sizes]
+
+
+def test_a_part_picked_by_a_computed_index_is_opaque(lower):
+    text = """g (float[2,12] x, int64 i) => (y) {
+        size = Constant<value = int64 {4}>() parts = SplitToSequence<axis=1>(x, size) y = SequenceAt(parts, i)
+    }"""
+    assert [node.op for node in lower(text).nodes][-1] is Op.OPAQUE

@@ -12,7 +12,7 @@ from initcheck.signal.functions import apply
 from initcheck.signal.law import Argument, Context, Moments
 from initcheck.signal.laws.combine import Axes, multiply
 from initcheck.signal.marginal import extreme_marginal
-from initcheck.signal.operands import Factor, join, operand, output_layout
+from initcheck.signal.operands import Factor, Operand, join, operand, output_layout
 from initcheck.signal.quadrature import COARSE_NODES, COARSE_WEIGHTS, NODES, expectation
 from initcheck.signal.signal import Signal
 
@@ -96,11 +96,17 @@ def _independent_extreme(
 
 
 class WhereLaw:
-    """where(condition, a, b) with a condition that does not depend on the input: a mask, or a mixture by its share."""
+    """where(condition, a, b).
+
+    A condition that does not depend on the input is a mask, or a mixture by its share. One on the same source as both
+    choices picks pointwise, exactly (a softplus written with its linear part apart); any other is not known.
+    """
 
     def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
-        """Masked logits, or a mixture; unknown for a condition computed from the input."""
+        """Masked logits, a mixture, or a pointwise choice."""
         condition, first, second = operand(args[0]), operand(args[1]), operand(args[2])
+        if isinstance(condition, Signal):
+            return (_pointwise(condition, first, second),)
         if isinstance(condition, float):
             chosen = first if condition else second
             return (chosen if isinstance(chosen, Signal) else None,)
@@ -119,3 +125,19 @@ class WhereLaw:
             return (None,)
         kept = Factor(condition.shape, share, share, np.asarray(condition.values))
         return (multiply(first, kept, node, context),)
+
+
+def _pointwise(condition: Signal, first: Operand, second: Operand) -> Signal | None:
+    """The choice between two functions of the condition's own source, or a number."""
+    picked = condition.table > 0.5
+    sides = []
+    for side in (first, second):
+        if isinstance(side, float):
+            sides.append((np.full_like(picked, side, dtype=np.float64), np.zeros(len(picked)), np.zeros(len(picked))))
+        elif isinstance(side, Signal) and side.source.index == condition.source.index:
+            sides.append((side.table, side.slope, side.stretch))
+        else:
+            return None
+    table, slope, stretch = (np.where(picked, a, b) for a, b in zip(*sides, strict=True))
+    like = next((side for side in (first, second) if isinstance(side, Signal)), condition)
+    return replace(like, table=table, slope=slope, stretch=stretch).fresh()

@@ -13,7 +13,7 @@ from initcheck.graph import Axis, Node
 from initcheck.signal.law import Argument, Context, Moments, moments_of
 from initcheck.signal.laws.convolution import window_sums
 from initcheck.signal.marginal import quantile_marginal, shape_of
-from initcheck.signal.quadrature import NODES, expectation
+from initcheck.signal.quadrature import NODES, expectation, normal_quantiles
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
@@ -137,11 +137,8 @@ def _pooled_profile(x: Signal, shape: tuple[int, ...]) -> NDArray[np.float64] | 
 def _maxima(count: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Common parts u, and maxima over ``count`` of the rest: quantiles of a normal and of the largest of normals."""
     levels = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
-    fine = np.linspace(-8.0, 8.0, 2001)
-    below = np.array([0.5 * math.erfc(-z / math.sqrt(2.0)) for z in fine])
-    common = np.interp(levels, below, fine)
-    # P(max <= z) = Φ(z)^count.
-    return (common / common.std())[:, None], np.interp(levels, below**count, fine)[None, :]
+    common = normal_quantiles(levels)
+    return (common / common.std())[:, None], normal_quantiles(levels, count)[None, :]
 
 
 class MaxPoolLaw:
@@ -296,9 +293,7 @@ class ResizeLaw:
             return (None,)
         if node.attributes.get("mode") == "nearest" or shape == x.shape:
             return (replace(x, shape=shape, profile=None),)
-        stretched = sum(1 for a, b in zip(x.shape, shape, strict=True) if b > a)
-        # Mean over phases of w² + (1-w)² is 2/3 for each stretched axis.
-        alone = (2.0 / 3.0) ** stretched
+        alone = math.prod(_alone(a, b) for a, b in zip(x.shape, shape, strict=True))
         moments = moments_of(x)
         return (
             context.create(
@@ -317,3 +312,12 @@ class ResizeLaw:
                 uncertainty=x.uncertainty**2,
             ),
         )
+
+
+def _alone(before: int, after: int) -> float:
+    """Mean of w² + (1-w)² over outputs that mix two neighbours along one axis, half-pixel centres."""
+    if before == after or before < 1 or after < 1:
+        return 1.0
+    centre = np.clip((np.arange(after) + 0.5) * before / after - 0.5, 0.0, before - 1.0)
+    share = centre - np.floor(centre)
+    return float(np.mean(share**2 + (1.0 - share) ** 2))

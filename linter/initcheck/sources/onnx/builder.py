@@ -67,6 +67,7 @@ class Builder:
         nodes: Nodes so far.
         parameters: Uses of parameters so far.
         constants: Constants that nodes read.
+        sequences: Sequence values -> names of their elements.
         inferred: Types of the outputs of the node that is being lowered.
         restored: Paths of layers whose folded batch normalisation was put back.
         retrained: Paths of batch normalisations that the exporter wrote in inference form against the traced model.
@@ -81,6 +82,7 @@ class Builder:
         self.constants: dict[str, Constant] = {}
         self.restored: list[str] = []
         self.retrained: list[str] = []
+        self.sequences: dict[str, tuple[str, ...]] = {}
         self.inferred: dict[str, Value] = {}
         self._taken: set[str] = set()
 
@@ -106,7 +108,7 @@ class Builder:
 
     def is_defined(self, name: str) -> bool:
         """Whether a name stands for something."""
-        return name in self.known or name in self.values
+        return name in self.known or name in self.values or name in self.sequences
 
     def activation(self, name: str) -> str:
         """Name in the graph of a value that depends on the input.

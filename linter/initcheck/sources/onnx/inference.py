@@ -22,7 +22,10 @@ __all__ = ["Inference"]
 CODES = {element.name: code for code, element in ELEMENTS.items()}
 
 DATA_LIMIT = 4096
-"""Elements up to which a constant is shown to inference: shapes, axes, pads and scales are short."""
+"""Integers up to which a constant is shown to inference: shapes, axes and pads are short."""
+
+SCALES_LIMIT = 16
+"""The same for real numbers: only the scales of a Resize tell a shape."""
 
 
 class Inference:
@@ -79,9 +82,10 @@ def _type(entry: Value | Known) -> TypeProto:
 
 
 def _data(entry: Value | Known | None) -> TensorProto | None:
-    if not isinstance(entry, Known) or entry.size > DATA_LIMIT or entry.dtype not in CODES:
+    if not isinstance(entry, Known) or entry.dtype not in CODES:
         return None
-    return numpy_helper.from_array(entry.array())
+    limit = SCALES_LIMIT if entry.is_float else DATA_LIMIT
+    return numpy_helper.from_array(entry.array()) if entry.size <= limit else None
 
 
 def _value(entry: TypeProto) -> Value:

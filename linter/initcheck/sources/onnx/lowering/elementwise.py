@@ -125,6 +125,23 @@ def _prelu(call: Call, build: Builder) -> None:
     apply(call, build, "leaky_relu", alpha=center)
 
 
+def _comparison(function: str, mirrored: str) -> Callable[[Call, Builder], None]:
+    """A comparison of an activation with a number, as 0 and 1."""
+
+    def lower(call: Call, build: Builder) -> None:
+        for name, other, word in ((0, 1, function), (1, 0, mirrored)):
+            known = build.known.get(call.input(other))
+            threshold = known.scalar() if known is not None else None
+            if threshold is not None:
+                x = build.activation(call.input(name))
+                arguments = {"threshold": threshold}
+                build.emit(call, Op.ELEMENTWISE, (x,), layer=word, function=word, arguments=arguments)
+                return
+        raise NotUnderstoodError
+
+    return lower
+
+
 def _power(call: Call, build: Builder) -> None:
     known = build.known.get(call.input(1))
     exponent = known.scalar() if known is not None else None
@@ -141,6 +158,10 @@ HANDLERS: dict[str, Callable[[Call, Builder], None]] = {
     **{operator: _plain(function) for operator, function in _PLAIN.items()},
     **{operator: _with_arguments(*form) for operator, form in _WITH_ARGUMENTS.items()},
     "Clip": _clip,
+    "Greater": _comparison("above", "below"),
+    "GreaterOrEqual": _comparison("above", "below"),
+    "Less": _comparison("below", "above"),
+    "LessOrEqual": _comparison("below", "above"),
     "Gelu": _gelu,
     "PRelu": _prelu,
     "Pow": _power,

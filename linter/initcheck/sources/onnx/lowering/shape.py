@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from initcheck.graph import Op
+from initcheck.graph import Op, Value
 from initcheck.sources.onnx.builder import NotUnderstoodError
 
 if TYPE_CHECKING:
@@ -36,6 +36,47 @@ def _split(call: Call, build: Builder) -> None:
         build.define(name)
     x = build.activation(call.input(0))
     build.emit(call, Op.SPLIT, (x,), outputs, layer="split", axis=call.integer("axis", 0) % max(rank, 1))
+
+
+def _split_to_sequence(call: Call, build: Builder) -> None:
+    """A split whose parts are picked by ``SequenceAt``: how dynamo writes ``chunk`` before it is optimised."""
+    name = call.input(0)
+    shape = build.shape_of(name)
+    if shape is None or not shape:
+        raise NotUnderstoodError
+    axis = call.integer("axis", 0) % len(shape)
+    sizes = _part_sizes(shape[axis], _known_ints(call, build, "", 1) if call.input(1) else (1,))
+    if not sizes or (not call.input(1) and not call.integer("keepdims", 1)):
+        raise NotUnderstoodError
+    x = build.activation(name)
+    parts = tuple(build.fresh(f"{call.outputs[0]}:{index}") for index in range(len(sizes)))
+    build.emit(call, Op.SPLIT, (x,), parts, layer="split", axis=axis)
+    for part, size in zip(parts, sizes, strict=True):
+        build.define(part, Value((*shape[:axis], size, *shape[axis + 1 :]), build.values[x].dtype))
+    build.sequences[call.outputs[0]] = parts
+
+
+def _part_sizes(total: int, split: tuple[int, ...] | None) -> tuple[int, ...]:
+    """Sizes of the parts, empty where they do not fit.
+
+    One number is the size of each; the last part takes what is left.
+    """
+    if split is None or any(size < 1 for size in split):
+        return ()
+    if len(split) == 1:
+        whole, rest = divmod(total, split[0])
+        return (split[0],) * whole + ((rest,) if rest else ())
+    return split if sum(split) == total else ()
+
+
+def _sequence_at(call: Call, build: Builder) -> None:
+    parts = build.sequences.get(call.input(0))
+    known = build.known.get(call.input(1))
+    index = known.scalar() if known is not None else None
+    if parts is None or index is None or not -len(parts) <= index < len(parts):
+        raise NotUnderstoodError
+    part = parts[int(index)]
+    build.emit(call, Op.IDENTITY, (part,), result=build.values[part])
 
 
 def _slice(call: Call, build: Builder) -> None:
@@ -110,9 +151,11 @@ HANDLERS = {
     "Pad": _pad,
     "Reshape": _simple(Op.RESHAPE),
     "Resize": _resize,
+    "SequenceAt": _sequence_at,
     "Slice": _slice,
     "SpaceToDepth": _simple(Op.RESHAPE),
     "Split": _split,
+    "SplitToSequence": _split_to_sequence,
     "Squeeze": _simple(Op.RESHAPE),
     "Tile": _simple(Op.EXPAND),
     "Transpose": _transpose,

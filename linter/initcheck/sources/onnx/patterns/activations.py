@@ -111,7 +111,8 @@ def _argument(name: str, x: str, net: Net, tables: dict[str, Table], reach: int)
 def _named(table: Table | None) -> str:
     if table is None:
         return ""
-    return next((name for name in CANDIDATES if np.allclose(table, _REFERENCE[name], rtol=0.0, atol=TOLERANCE)), "")
+    # A comparison with nan is false, so that a table with undefined values has no name.
+    return next((name for name in CANDIDATES if np.max(np.abs(table - _REFERENCE[name])) <= TOLERANCE), "")
 
 
 _REFERENCE = {name: FUNCTIONS[name].value(GRID) for name in CANDIDATES}

@@ -3,7 +3,7 @@
 The tensors are those of a ResNet-50 by default; every measurement is a median over rounds that run all of them in
 turn, so that the numbers of one run may be compared.
 
-Usage: python -P benchmarks/statistics.py [--rounds N]   (-P: this file must not hide the standard library's statistics)
+Usage: python benchmarks/weight_statistics.py [--rounds N]
 """
 
 from __future__ import annotations
