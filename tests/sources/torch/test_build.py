@@ -73,11 +73,35 @@ def test_a_factory_that_needs_values_is_built_for_real() -> None:
             nn.init.normal_(module.weight, std=float(module.weight.abs().max()))
         return module
 
-    built = build(factory, max_memory=0, root=ROOT)
+    built = build(factory, max_memory=PLENTY, root=ROOT)
     assert not built.on_meta
     assert "built for real, since it cannot be built on the meta device" in built.notes[0]
     assert built.parameters["weight"].distribution.std == pytest.approx(0.1, rel=1e-3)
     assert [write.initializer.partition("(")[0] for write in built.parameters["weight"].history][-1] == "normal_"
+
+
+def test_a_real_build_that_takes_too_much_memory_is_stopped() -> None:
+    def factory() -> nn.Module:
+        layer = nn.Linear(100, 90)
+        if layer.weight.abs().max() > 0:
+            return nn.Sequential(*(nn.Linear(1000, 1000) for _ in range(1000)))
+        return layer
+
+    with pytest.raises(ModelLoadError, match=r"more than 0\.0 GB, .* value of a tensor on the meta device") as raised:
+        build(factory, max_memory=10_000_000, root=ROOT)
+    assert raised.value.kind == "memory"
+
+
+def test_a_factory_that_the_recorder_disturbs_is_built_unobserved() -> None:
+    def factory() -> nn.Module:
+        if _get_current_dispatch_mode_stack():
+            raise NotImplementedError(f"{len(_get_current_dispatch_mode_stack())} {torch.zeros(1).device}")
+        return nn.Linear(100, 90)
+
+    built = build(factory, max_memory=PLENTY, root=ROOT)
+    assert not built.on_meta
+    law = built.parameters["weight"].distribution
+    assert (law.scheme, law.exact) == ("kaiming_uniform(a=√5)", False)
 
 
 def test_the_factorys_own_error_goes_through() -> None:
@@ -115,7 +139,7 @@ def test_wrapped_modules_are_unwrapped() -> None:
 def test_a_module_that_stood_before_is_estimated() -> None:
     torch.manual_seed(0)
     module = nn.Linear(200, 100)
-    built = build(lambda: module, max_memory=0, root=ROOT)
+    built = build(lambda: module, max_memory=PLENTY, root=ROOT)
     assert not built.on_meta
     law = built.parameters["weight"].distribution
     assert not law.exact

@@ -79,7 +79,7 @@ def test_initialisers_that_do_nothing_on_the_meta_device(
 
 def test_initialisers_check_their_arguments_as_ever() -> None:
     with pytest.raises(ValueError, match="2 dimensions"):
-        recorded(written_by(lambda w: nn.init.sparse_(w, 0.1), (4, 4, 3, 3)))
+        recorded(written_by(lambda w: nn.init.sparse_(w, 0.1), (4, 4, 3, 3)), memory=1 << 30)
 
 
 def test_overlapping_partial_writes() -> None:
@@ -234,7 +234,7 @@ def test_numpy_of_a_small_tensor_may_be_written() -> None:
 
 
 def test_numpy_of_a_large_tensor_is_built_for_real() -> None:
-    built = recorded(written_by(lambda w: w.detach().numpy()))
+    built = recorded(written_by(lambda w: w.detach().numpy()), memory=1 << 30)
     assert not built.on_meta
     assert "built for real" in built.notes[0]
     law = built.parameters["weight"].distribution
@@ -243,7 +243,7 @@ def test_numpy_of_a_large_tensor_is_built_for_real() -> None:
 
 
 def test_a_branch_on_drawn_values_is_built_for_real() -> None:
-    built = recorded(written_by(lambda w: w.zero_() if w.abs().max() > 1 else None))
+    built = recorded(written_by(lambda w: w.zero_() if w.abs().max() > 1 else None), memory=1 << 30)
     assert not built.on_meta
 
 
@@ -252,7 +252,7 @@ def test_orthogonal_parametrisation_is_not_taken_for_the_default(width: int) -> 
     def factory() -> nn.Module:
         return parametrizations.orthogonal(nn.Linear(width, width))
 
-    built = recorded(factory)
+    built = recorded(factory, memory=1 << 30)
     result = compare(
         built.parameters["parametrizations.weight.original"], draws(factory)["parametrizations.weight.original"]
     )

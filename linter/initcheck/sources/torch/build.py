@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -11,11 +12,12 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from initcheck.errors import ModelLoadError
 from initcheck.sources.torch.built import Built, RecordedTensor
-from initcheck.sources.torch.record import Recorder
+from initcheck.sources.torch.record import OutOfBudget, Recorder
 from initcheck.sources.torch.record_init import observed
 from initcheck.sources.torch.record_result import recorded_tensors
 from initcheck.sources.torch.record_seeds import seeded
 from initcheck.sources.torch.record_surroundings import Surroundings
+from initcheck.sources.torch.wrappers import unwrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -39,7 +41,8 @@ def build(factory: Callable[[], object], *, max_memory: int, root: Path, example
         example: Example inputs for a dry run where modules are lazy; those of the factory go first.
 
     Raises:
-        ModelLoadError: If the factory returns no module, or lazy modules have no example to be materialised by.
+        ModelLoadError: If the factory returns no module, lazy modules have no example to be materialised by, or a
+            real build that cannot be avoided takes more than ``max_memory``.
         Exception: Whatever the factory raises when called for real.
     """
     try:
@@ -47,9 +50,8 @@ def build(factory: Callable[[], object], *, max_memory: int, root: Path, example
     except ModelLoadError:
         raise
     except Exception as error:  # noqa: BLE001 - foreign code; what fails on the meta device only may raise anything
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        built = _call(factory, root, example, on_meta=False)
-        return replace(built, notes=(f"built for real, since it cannot be built on the meta device ({reason})",))
+        note = f"built for real, since it cannot be built on the meta device ({_reason(error)})"
+        return replace(_build_for_real(factory, root, example, max_memory, error), notes=(note,))
     unknown = [name for name, tensor in built.parameters.items() if _is_unknown(tensor)]
     if not unknown:
         return built
@@ -61,15 +63,42 @@ def build(factory: Callable[[], object], *, max_memory: int, root: Path, example
     return _complete(built, factory, root, example, several)
 
 
+def _build_for_real(
+    factory: Callable[[], object], root: Path, example: Example, max_memory: int, first: Exception
+) -> Built:
+    """Build under the recorder; where only that fails, as if nobody looked."""
+    try:
+        return _call(factory, root, example, on_meta=False, max_memory=max_memory)
+    except ModelLoadError:
+        raise
+    except OutOfBudget:
+        raise ModelLoadError(
+            f"the model takes more than {max_memory / 1e9:.1f} GB, and cannot be built without ({_reason(first)})",
+            "allow more memory, or check a smaller configuration",
+            kind="memory",
+        ) from first
+    except Exception as error:
+        if (type(error), str(error)) == (type(first), str(first)):
+            raise
+        with seeded():
+            module, inputs = _take_apart(factory())
+        return Built(module, inputs, recorded_tensors(module, Recorder(root, on_meta=False)), on_meta=False)
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
 @contextmanager
-def recording(root: Path, *, on_meta: bool) -> Iterator[Recorder]:
+def recording(root: Path, *, on_meta: bool, max_memory: float = math.inf) -> Iterator[Recorder]:
     """Record what is done to tensors; everything that was exchanged is put back afterwards.
 
     Args:
         root: Folder of the user's project.
         on_meta: Whether new tensors go to the meta device.
+        max_memory: Bytes that tensors may take at a time.
     """
-    recorder = Recorder(root, on_meta=on_meta)
+    recorder = Recorder(root, on_meta=on_meta, max_memory=max_memory)
     dtype, grad = torch.get_default_dtype(), torch.is_grad_enabled()
     try:
         with seeded(), observed(recorder), Surroundings(recorder), recorder:
@@ -79,23 +108,22 @@ def recording(root: Path, *, on_meta: bool) -> Iterator[Recorder]:
         torch.set_grad_enabled(grad)
 
 
-def _call(factory: Callable[[], object], root: Path, example: Example, *, on_meta: bool) -> Built:
-    with recording(root, on_meta=on_meta) as recorder:
-        result = recorder.watch(factory)
-        given: Any = None
-        if isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], torch.nn.Module):
-            result, given = result
-        if not isinstance(result, torch.nn.Module):
-            raise ModelLoadError(
-                f"the factory returned {type(result).__name__}, not a torch.nn.Module",
-                "return a module, or (module, example inputs)",
-                kind="no-module",
-            )
-        module = _unwrap(result)
-        inputs = _as_inputs(given)
+def _call(
+    factory: Callable[[], object], root: Path, example: Example, *, on_meta: bool, max_memory: float = math.inf
+) -> Built:
+    with recording(root, on_meta=on_meta, max_memory=max_memory) as recorder:
+        module, inputs = _take_apart(recorder.watch(factory))
         if _is_lazy(module):
             _materialize(module, example if inputs is None else inputs)
     return Built(module, inputs, recorded_tensors(module, recorder), on_meta and _all_meta(module))
+
+
+def _take_apart(result: object) -> tuple[torch.nn.Module, Example]:
+    """Module and example inputs of what a factory returned."""
+    given: Any = None
+    if isinstance(result, tuple) and len(result) == 2 and isinstance(result[0], torch.nn.Module):
+        result, given = result
+    return unwrap(result), _as_inputs(given)
 
 
 def _complete(built: Built, factory: Callable[[], object], root: Path, example: Example, several: str) -> Built:
@@ -103,8 +131,8 @@ def _complete(built: Built, factory: Callable[[], object], root: Path, example: 
     try:
         real = _call(factory, root, example, on_meta=False).parameters
     except Exception as error:  # noqa: BLE001 - foreign code
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        return replace(built, notes=(f"no law is known for {several}, and building it for real fails ({reason})",))
+        note = f"no law is known for {several}, and building it for real fails ({_reason(error)})"
+        return replace(built, notes=(note,))
     parameters = {name: _filled(tensor, real.get(name)) for name, tensor in built.parameters.items()}
     left = [name for name, tensor in parameters.items() if _is_unknown(tensor)]
     if left:
@@ -131,17 +159,6 @@ def _is_unknown(tensor: RecordedTensor) -> bool:
     return (
         is_float and tensor.distribution is None and tensor.written and not tensor.is_buffer and 0 not in tensor.shape
     )
-
-
-def _unwrap(module: torch.nn.Module) -> torch.nn.Module:
-    """The module within ``torch.compile`` and parallel wrappers."""
-    while True:
-        inner = getattr(module, "_orig_mod", None)
-        if isinstance(module, (torch.nn.DataParallel, torch.nn.parallel.DistributedDataParallel)):
-            inner = module.module
-        if not isinstance(inner, torch.nn.Module):
-            return module
-        module = inner
 
 
 def _as_inputs(given: Any) -> Example:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-__all__ = ["META", "Recorder"]
+__all__ = ["META", "OutOfBudget", "Recorder"]
 
 META = torch.device("meta")
 
@@ -41,20 +41,26 @@ _RESHAPING = frozenset({"set", "resize", "resize_as"})
 _SILENT = frozenset({"clone", "_to_copy", "contiguous", "_unsafe_view", "lift_fresh_copy", "view_copy"})
 
 
+class OutOfBudget(Exception):  # noqa: N818 - says what happened, no more
+    """Tensors take more memory than they may."""
+
+
 class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Records while it is the current dispatch mode.
 
     Args:
         root: Folder of the user's project, for the lines of writes.
         on_meta: Whether all new tensors go to the meta device.
+        max_memory: Bytes that tensors may take at a time.
     """
 
-    def __init__(self, root: Path, *, on_meta: bool) -> None:
+    def __init__(self, root: Path, *, on_meta: bool, max_memory: float = math.inf) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.contents = Contents()
         self.marker = Marker(self.contents)
         self.mirror = Mirror(self.contents)
         self.on_meta = on_meta
+        self.max_memory = max_memory
         self.initializer = ""
         self._writer = Writer(root)
 
@@ -209,6 +215,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self.mirror.follow(operation, func, args, kwargs, out, targets, outcomes)
         for target, outcome in zip(targets, outcomes, strict=True):
             self._note(operation, bound, read, target, outcome, is_new=any(target is leaf for leaf in new))
+        if self.contents.held > self.max_memory:
+            raise OutOfBudget(self.max_memory)
         return out
 
     def _meet(self, tensor: torch.Tensor) -> None:

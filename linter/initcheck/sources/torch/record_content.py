@@ -82,9 +82,14 @@ def combine(parts: list[tuple[Mark, int]]) -> Mark:
 
 
 class Contents:
-    """Contents by storage, forgotten when the storage is freed."""
+    """Contents by storage, forgotten when the storage is freed.
+
+    Attributes:
+        held: Bytes of the known storages that have memory.
+    """
 
     def __init__(self) -> None:
+        self.held = 0
         self._known: dict[int, tuple[weakref.ref[Any], Content]] = {}
 
     def find(self, tensor: torch.Tensor) -> Content | None:
@@ -110,6 +115,12 @@ class Contents:
         self._keep(storage_key(tensor), tensor.untyped_storage(), content)
 
     def _keep(self, key: int, storage: Any, content: Content) -> tuple[weakref.ref[Any], Content]:
-        known = self._known
-        entry = known[key] = (weakref.ref(storage, lambda _: known.pop(key, None)), content)
+        taken = storage.nbytes() if storage.device.type != "meta" else 0
+        self.held += taken
+
+        def freed(_: object) -> None:
+            self.held -= taken
+            self._known.pop(key, None)
+
+        entry = self._known[key] = (weakref.ref(storage, freed), content)
         return entry
