@@ -174,6 +174,9 @@ def test_literals_keep_their_data() -> None:
         module.legacy = nn.Parameter(torch.Tensor([0.5, 0.5]))
         module.register_buffer("mean", torch.as_tensor([0.4, 0.5]))
         module.register_buffer("steps", torch.arange(4) * torch.tensor(2))
+        module.moved = nn.Parameter(torch.tensor([1.0, 4.0], device=module.scale.device))
+        module.like = nn.Parameter(module.scale.new_tensor([1.0, 3.0]))
+        module.copied = nn.Parameter(torch.as_tensor(module.like.detach(), device="cpu") * 2)
         module.picked = nn.Parameter(torch.zeros(5))
         module.picked.data[torch.tensor([1, 3])] = torch.tensor([2.0, 3.0])
         return module
@@ -184,6 +187,9 @@ def test_literals_keep_their_data() -> None:
     assert found["legacy"].values.tolist() == [0.5, 0.5]
     assert found["mean"].values.tolist() == pytest.approx([0.4, 0.5])
     assert found["mean"].is_buffer
+    assert found["moved"].values.tolist() == [1, 4]
+    assert found["like"].values.tolist() == [1, 3]
+    assert found["copied"].values.tolist() == [2, 6]
     assert found["steps"].values.tolist() == [0, 2, 4, 6]
     assert found["steps"].distribution is None
     assert found["picked"].values.tolist() == [0, 2, 0, 3, 0]

@@ -18,6 +18,7 @@ __all__ = ["Surroundings"]
 
 _TO_DATA = frozenset({torch.Tensor.numpy, torch.Tensor.__array__, torch.Tensor.tolist})
 _MOVES = frozenset({torch.Tensor.cuda, torch.Tensor.cpu, torch.Tensor.xpu, torch.Tensor.pin_memory})
+_LITERALS = frozenset({torch.tensor, torch.as_tensor, torch.asarray, torch.Tensor.new_tensor})
 _SET_DATA = torch.Tensor.data.__set__  # type: ignore[attr-defined]
 
 
@@ -49,9 +50,17 @@ class Surroundings(TorchFunctionMode):
             kwargs["device"] = self._device
         if func is torch.Tensor.to:
             args = tuple(self._device if not isinstance(a, torch.Tensor) and _is_foreign(a) else a for a in args)
+        if func in _LITERALS and self._recorder.on_meta:
+            kwargs = self._with_data(func, args, kwargs)
         if func in _TO_DATA:
             return self._export(func, args, kwargs)
         return func(*args, **kwargs)
+
+    def _with_data(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """Arguments by which a tensor is made of numbers where they are kept; the dispatcher moves it on."""
+        if func is torch.Tensor.new_tensor:
+            return {"dtype": args[0].dtype, **kwargs, "device": "cpu"}
+        return {**kwargs, "device": "cpu"} if kwargs.get("device") is not None else kwargs
 
     def _assign(self, target: torch.Tensor, value: torch.Tensor) -> None:
         """``target.data = value``: the storage changes hands, and the history of the old one is not to be lost."""
