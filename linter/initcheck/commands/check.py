@@ -34,7 +34,7 @@ def check(
         list[str] | None,
         typer.Argument(
             metavar="TARGET",
-            help=".onnx or .pt2 files, directories, patterns; PyTorch as pkg.models:build or models.py:build(depth=50).",
+            help=".onnx or .pt2 files, directories, patterns; PyTorch: pkg.models:build, models.py:build(depth=50).",
             show_default=False,
         ),
     ] = None,
@@ -213,7 +213,8 @@ def _log_notes(report: Report, seconds: Mapping[str, float], *, verbose: bool) -
         for sentence in skipped_sentences(model):
             log(one_line(f"note: {model.target}: {sentence}"))
         log(f"note: {model.target}: {seconds.get(model.target, 0.0):.2f} s CPU")
-    timing = f" ({time.process_time():.2f} s CPU, workers left out)" if verbose else ""
+    in_workers = sum(seconds.get(model.target, 0.0) for model in report.models if model.source == "torch")
+    timing = f" ({time.process_time() + in_workers:.2f} s CPU)" if verbose else ""
     log(f"{_summary(report)}{timing}")
 
 
