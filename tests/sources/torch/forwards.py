@@ -182,6 +182,15 @@ class Queries(nn.Module):
         return self.out(torch.softmax(q @ self.k(x).transpose(1, 2) / 32**0.5, dim=-1) @ self.v(x))
 
 
+class Cross(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(32, 4, kdim=16, vdim=24, add_bias_kv=True, batch_first=True)
+
+    def forward(self, x: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+        return x + self.attention(x, key, value)[0]
+
+
 class Einsums(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -290,7 +299,7 @@ FORWARDS: dict[str, Factory] = {
         (torch.randn(2, 5, 32), torch.randn(2, 6, 32)),
     ),
     "mha": lambda: (
-        nn.MultiheadAttention(32, 4, kdim=16, vdim=24, add_bias_kv=True, batch_first=True),
+        Cross(),
         (torch.randn(2, 5, 32), torch.randn(2, 6, 16), torch.randn(2, 6, 24)),
     ),
     "lstm": lstm_char,

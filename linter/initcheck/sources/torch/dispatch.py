@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch._ops import OpOverload, OpOverloadPacket
+from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
@@ -47,6 +48,11 @@ WHOLE: dict[Callable[..., Any], Any] = {
     torch.gru: _ATEN.gru.input,
     torch.rnn_tanh: _ATEN.rnn_tanh.input,
     torch.rnn_relu: _ATEN.rnn_relu.input,
+    torch.bilinear: _ATEN.bilinear.default,
+    torch.gru_cell: _ATEN.gru_cell.default,
+    torch.lstm_cell: _ATEN.lstm_cell.default,
+    torch.rnn_relu_cell: _ATEN.rnn_relu_cell.default,
+    torch.rnn_tanh_cell: _ATEN.rnn_tanh_cell.default,
 }
 """Functions recorded as one call, and the operator whose schema their arguments follow."""
 
@@ -55,6 +61,7 @@ DROPOUTS: dict[Callable[..., Any], Any] = {
     functional.dropout1d: _ATEN.feature_dropout.default,
     functional.dropout2d: _ATEN.feature_dropout.default,
     functional.dropout3d: _ATEN.feature_dropout.default,
+    functional.alpha_dropout: _ATEN.alpha_dropout.default,
 }
 """The same for functions that have their own order of arguments: (input, p, training, inplace)."""
 
@@ -116,6 +123,8 @@ class _Recorder:
         self.names: dict[int, str] = {}
         self.silent = False
         self._kept: list[torch.Tensor] = []
+        # A factory function may hand out another object for the tensor that was seen here.
+        self._places: dict[tuple[Any, ...], str] = {}
         self._modules: list[tuple[str, str]] = []
         self._counts: dict[str, int] = {}
 
@@ -127,15 +136,16 @@ class _Recorder:
             name = f"{wanted}_{self._counts[wanted]}"
         self.trace.values[name] = value_of(tensor)
         self.names[id(tensor)] = name
+        self._places[_place(tensor)] = name
         self._kept.append(tensor)
         return name
 
     def ref(self, tensor: torch.Tensor) -> Ref:
         """The tensor by name; one that no recorded operation made is a constant that the module holds."""
-        name = self.names.get(id(tensor))
+        name = self.names.get(id(tensor)) or self._places.get(_place(tensor))
         if name is None:
             name = self.name(tensor, "constant")
-            self.trace.constants[name] = tensor.detach()
+            self.trace.constants[name] = tensor
         return Ref(name)
 
     def record(self, func: OpOverload, args: Any, kwargs: Any, result: Any) -> None:
@@ -180,7 +190,7 @@ class _Functions(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        operator = None if self.recorder.silent else WHOLE.get(func) or DROPOUTS.get(func)
+        operator = None if self.recorder.silent else _operator(func)
         if operator is None:
             return func(*args, **kwargs)
         self.recorder.silent = True
@@ -191,12 +201,30 @@ class _Functions(TorchFunctionMode):
         if isinstance(operator, OpOverloadPacket):
             padding = kwargs.get("padding", args[4] if len(args) > 4 else 0)
             operator = operator.padding if isinstance(padding, str) else operator.default
-        if func in DROPOUTS:
-            given = inspect.signature(func).bind(*args, **kwargs)
-            given.apply_defaults()
-            args, kwargs = tuple(given.arguments[name] for name in ("input", "p", "training")), {}
-        self.recorder.record(operator, args, kwargs, result)
+        self.recorder.record(operator, *_as_operator(func, args, kwargs), result)
         return result
+
+
+def _operator(func: Any) -> Any:
+    return _ATEN.einsum.default if func is torch.einsum else WHOLE.get(func) or DROPOUTS.get(func)
+
+
+def _as_operator(func: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
+    """Arguments in the order of the operator's schema."""
+    if func is torch.einsum:
+        operands = args[1] if isinstance(args[1], (list, tuple)) else args[1:]
+        return (args[0], list(operands)), {}
+    if func in DROPOUTS:
+        given = inspect.signature(func).bind(*args, **kwargs)
+        given.apply_defaults()
+        return tuple(given.arguments[name] for name in ("input", "p", "training")), {}
+    return args, kwargs
+
+
+def _place(tensor: torch.Tensor) -> tuple[Any, ...]:
+    """Where the elements of a tensor lie."""
+    storage = StorageWeakRef(tensor.untyped_storage())  # type: ignore[no-untyped-call]
+    return storage.cdata, tensor.dtype, tuple(tensor.shape), tensor.stride(), tensor.storage_offset()
 
 
 def _frames() -> tuple[tuple[str, int], ...]:

@@ -46,7 +46,13 @@ def guesses(module: nn.Module) -> Iterator[tuple[tuple[Any, ...], str]]:
             yield (_floats((BATCH, first.in1_features)), _floats((BATCH, first.in2_features))), f"guessed from {owner}"
         tried = itertools.islice(_combinations(required, candidates), MOST)
         for arguments in tried:
-            yield arguments, f"guessed from {owner or 'the parameters'}"
+            yield _of_precision(arguments, first), f"guessed from {owner or 'the parameters'}"
+
+
+def _of_precision(arguments: Sequence[torch.Tensor], leaf: nn.Module) -> tuple[torch.Tensor, ...]:
+    """Real-valued arguments in the precision of a layer's parameters."""
+    dtype = next((parameter.dtype for parameter in leaf.parameters(recurse=False)), torch.float32)
+    return tuple(tensor.to(dtype) if tensor.is_floating_point() else tensor for tensor in arguments)
 
 
 def _required(module: nn.Module) -> list[str]:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
+from torch._subclasses.fake_tensor import FakeTensor
 
 from initcheck.graph import Graph
 from initcheck.sources.onnx.patterns import rewrite
@@ -59,8 +60,9 @@ def _define(trace: Trace, built: Built, builder: Builder, tensors: Mapping[str, 
     for name in trace.inputs:
         builder.known[name] = builder.define(name, trace.values[name])
     for name, tensor in trace.constants.items():
-        # A tensor made on the meta device has no values to fold: it is an input that nobody described.
-        builder.known[name] = builder.define(name, trace.values[name]) if tensor.is_meta else tensor.detach().cpu()
+        # Without values there is nothing to fold: it is an input that nobody described.
+        empty = tensor.is_meta or isinstance(tensor, FakeTensor)
+        builder.known[name] = builder.define(name, trace.values[name]) if empty else tensor.detach().cpu()
     for name, owner in trace.parameters.items():
         record = built.parameters.get(owner)
         known = _owned(record, built, tensors.get(owner)) if record is not None else None

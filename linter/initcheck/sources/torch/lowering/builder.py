@@ -9,7 +9,7 @@ import torch
 
 from initcheck.graph import Constant, Node, Op, Value
 from initcheck.sources.torch.lowering.bound import Bound, NotUnderstoodError
-from initcheck.sources.torch.lowering.known import Activation, Known, View, root_view
+from initcheck.sources.torch.lowering.known import Activation, Gate, Known, View, root_view
 from initcheck.sources.torch.lowering.parameters import ParameterTable, Role
 from initcheck.sources.torch.lowering.paths import layer_path
 
@@ -70,7 +70,7 @@ class Builder:
         """Name in the graph of an operand: an activation, a parameter used as a value, a constant, a number.
 
         Raises:
-            NotUnderstoodError: If it is a parameter of unknown law, or too large a constant.
+            NotUnderstoodError: If it is a parameter of unknown law, too large a constant, or drawn at random.
         """
         if isinstance(known, Activation):
             return known.name
@@ -78,6 +78,8 @@ class Builder:
             if not self.parameters.is_known(known):
                 raise NotUnderstoodError
             return self.parameters.use(known, keep_shape=True)
+        if isinstance(known, Gate):
+            raise NotUnderstoodError
         return self.constant(known)
 
     def constant(self, known: Any) -> str:

@@ -173,7 +173,6 @@ def _addmm(call: Bound, build: Builder) -> None:
 
 def _embedding(call: Bound, build: Builder) -> None:
     table, ids = call["weight"], call["indices"]
-    shape = build.shape(table)
     key = build.weight(table, out_axis=0)
     build.emit(
         call,
@@ -181,8 +180,6 @@ def _embedding(call: Bound, build: Builder) -> None:
         (build.operand(ids), key),
         layer="embedding",
         weight=key,
-        fan_in=1,
-        fan_out=shape[-1],
     )
 
 
@@ -210,8 +207,6 @@ def _embedding_bag(call: Bound, build: Builder) -> None:
         layer="embedding_bag",
         weight=key,
         result=value,
-        fan_in=1,
-        fan_out=shape[-1],
     )
     function = ("sum", "mean", "max")[int(mode)]
     build.emit(call, Op.REDUCE, (looked,), (call.output,), layer=function, function=function, axes=(1,), keepdims=False)

@@ -103,6 +103,7 @@ HANDLERS: dict[str, Handler] = {
     "_log_softmax": _softmax(log=True),
     "_native_batch_norm_legit": _batch,
     "_native_batch_norm_legit_functional": _batch,
+    "_safe_softmax": _softmax(log=False),
     "_softmax": _softmax(log=False),
     "batch_norm": _batch,
     "cudnn_batch_norm": _batch,

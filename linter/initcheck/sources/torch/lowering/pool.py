@@ -129,8 +129,12 @@ def _variance(*, root: bool) -> Handler:
         x, shape = build.activation(call, call["self"]), build.shape(call["self"])
         kept = Value(tuple(1 if axis in axes else size for axis, size in enumerate(shape)), call.result.dtype)
         whole = Value(shape, call.result.dtype)
-        mean, deviation, squares = (build.temporary(call)[0] for _ in range(3))
-        build.emit(call, Op.REDUCE, (x,), (mean,), layer="mean", result=kept, function="mean", axes=axes, keepdims=True)
+        mean = _existing_mean(build, x, axes) or build.temporary(call)[0]
+        deviation, squares = build.temporary(call)[0], build.temporary(call)[0]
+        if mean not in build.values:
+            build.emit(
+                call, Op.REDUCE, (x,), (mean,), layer="mean", result=kept, function="mean", axes=axes, keepdims=True
+            )
         build.emit(call, Op.SUB, (x, mean), (deviation,), result=whole)
         power: dict[str, Any] = {"function": "power", "arguments": {"exponent": 2.0}}
         build.emit(call, Op.ELEMENTWISE, (deviation,), (squares,), layer="power", result=whole, **power)
@@ -147,6 +151,13 @@ def _variance(*, root: bool) -> Handler:
             build.emit(call, Op.ELEMENTWISE, (current,), (call.output,), layer="sqrt", function="sqrt", arguments={})
 
     return lower
+
+
+def _existing_mean(build: Builder, x: str, axes: tuple[int, ...]) -> str:
+    """The mean that was computed before, as in a normalisation spelled out; empty if there is none."""
+    wanted = {"function": "mean", "axes": axes, "keepdims": True}
+    found = (node for node in reversed(build.nodes) if node.op is Op.REDUCE and node.inputs == (x,))
+    return next((node.outputs[0] for node in found if dict(node.attributes) == wanted), "")
 
 
 def _correction(call: Bound) -> float:

@@ -142,9 +142,7 @@ def _index(call: Bound, build: Builder) -> None:
     if isinstance(x, View) and where == [0] and len(x.shape) == 2:
         key = build.weight(x, out_axis=0)
         names = (build.operand(indices[0]), key)
-        build.emit(
-            call, Op.EMBEDDING, names, (call.output,), layer="embedding", weight=key, fan_in=1, fan_out=x.shape[1]
-        )
+        build.emit(call, Op.EMBEDDING, names, (call.output,), layer="embedding", weight=key)
         return
     _pick(call, build, x, indices, where)
 
