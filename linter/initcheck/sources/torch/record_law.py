@@ -37,6 +37,7 @@ class Law:
         draws: Numbers of the draws it comes from; laws that share one are not independent. Empty for a fixed value.
         alike: Whether any part of the tensor has this law, which that of an identity matrix has not.
         shape: Shape that an orthogonal or identity matrix was made in; empty for independent elements.
+        nonfinite: Probability of nan or infinity, which the moments leave out.
     """
 
     family: Family
@@ -50,6 +51,7 @@ class Law:
     draws: frozenset[int] = frozenset()
     alike: bool = True
     shape: tuple[int, ...] = ()
+    nonfinite: float = 0.0
 
     @property
     def value(self) -> float | None:
@@ -58,7 +60,7 @@ class Law:
 
     def affine(self, factor: float, shift: float = 0.0) -> Law:
         """Law of ``factor * x + shift``."""
-        if self.family is Family.CONSTANT or factor == 0.0:
+        if self.family is Family.CONSTANT or (factor == 0.0 and not self.nonfinite):
             return constant(factor * self.mean + shift)
         low, high = sorted((factor * self.low + shift, factor * self.high + shift))
         structured = bool(self.shape)
@@ -83,7 +85,9 @@ class Law:
 
 
 def constant(value: float) -> Law:
-    """All elements are one number."""
+    """All elements are one number, or none at all: then they are nan, and what is made of them is nan too."""
+    if not math.isfinite(value):
+        return Law(Family.CONSTANT, math.nan, math.nan, math.nan, math.nan, math.nan, math.nan, nonfinite=1.0)
     return Law(Family.CONSTANT, value, 0.0, 0.0, 0.0, value, value, float(value == 0.0))
 
 
@@ -168,6 +172,11 @@ def mixture(parts: Sequence[tuple[Law, int]]) -> Law:
     """
     total = sum(count for _, count in parts)
     shares = [(law, count / total) for law, count in parts if count]
+    nonfinite = sum(share * law.nonfinite for law, share in shares)
+    if 0.0 < nonfinite < 1.0:
+        sound = [(replace(law, nonfinite=0.0), round(count * (1.0 - law.nonfinite))) for law, count in parts]
+        rest = mixture([(law, count) for law, count in sound if count])
+        return replace(rest, nonfinite=nonfinite, alike=False)
     first = shares[0][0]
     if len({law for law, _ in shares}) == 1:
         return first
@@ -207,6 +216,8 @@ def distribution(law: Law, shape: tuple[int, ...], fans: tuple[int, int]) -> Dis
         fans: (fan_in, fan_out) of the tensor, for a bias those of the weight beside it; 0 if unknown.
     """
     size = math.prod(shape)
+    if law.nonfinite == 1.0:
+        return Distribution(Family.UNKNOWN, size, 0.0, 0.0, nonfinite=size, exact=True)
     family = law.family
     if law.shape and law.shape != shape:
         family = Family.UNKNOWN
@@ -220,7 +231,8 @@ def distribution(law: Law, shape: tuple[int, ...], fans: tuple[int, int]) -> Dis
         kurtosis,
         law.low if finite else math.nan,
         law.high if finite else math.nan,
-        round(law.zeros * size),
+        round(law.zeros * (1.0 - law.nonfinite) * size),
+        nonfinite=round(law.nonfinite * size),
         exact=True,
     )
     named = result
