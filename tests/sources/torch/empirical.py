@@ -40,28 +40,27 @@ def draws(factory: Callable[[], nn.Module], count: int = DRAWS) -> dict[str, tor
 
 
 def compare(tensor: RecordedTensor, values: torch.Tensor) -> Comparison:
-    """Whether mean and standard deviation agree within the errors of both.
+    """Whether mean and standard deviation agree within the errors of both, and a known range holds all values.
 
-    The error of a variance is that of a mean of squares, sqrt((kurtosis - 1)/n); that of an estimate adds its own.
-    Rows that are copies of each other, and draws that differ more than independent elements would, widen it by what
-    the draws themselves show.
+    Errors of an exact law are its own: those of a mean, and of a mean of squares, sqrt((kurtosis - 1)/n), a little
+    wider for few values, whose sums are not normal yet. What was estimated from one build has its error as well, and
+    cannot tell that elements are copies of fewer draws: the draws themselves show by how much they differ.
     """
     law = tensor.distribution
     if law is None:
         return Comparison(tensor.name, False, False, True, "unknown")
-    count = values.numel()
-    within = values.var(1, correction=0)
-    # What is estimated from one build cannot tell that elements are copies of fewer draws.
+    count, within = values.numel(), values.var(1, correction=0)
     mean, variance = float(values.mean()), float(values.var(correction=0) if law.exact else within.mean())
     scale = math.sqrt(variance)
-    fourth = float(((values - mean) ** 4).mean())
-    kurtosis = fourth / variance**2 if variance > 0 else 1.0
-    share = 0.0 if law.exact else 1.0
-    own = min(values.shape[1], 4096)
-    spread = float(values.mean(1).std()) if values.shape[0] > 1 else 0.0
-    mean_error = math.sqrt(variance / count + share * variance / own) + (1 + share) * spread / math.sqrt(DRAWS)
-    deviation = float(within.std()) / math.sqrt(DRAWS) if values.shape[0] > 1 else 0.0
-    variance_error = variance * math.sqrt(max(kurtosis - 1, 0) * (1 / count + share / own)) + (1 + share) * deviation
+    if law.exact:
+        kurtosis = law.kurtosis if law.variance > 0 else 1.0
+        mean_error = law.std / math.sqrt(count)
+        variance_error = law.variance * math.sqrt((kurtosis - 1) / count) * (1 + 8 / count)
+    else:
+        kurtosis = float(((values - mean) ** 4).mean()) / variance**2 if variance > 0 else 1.0
+        share = 1 / count + 1 / min(values.shape[1], 4096)
+        mean_error = scale * math.sqrt(share) + float(values.mean(1).std())
+        variance_error = variance * math.sqrt(max(kurtosis - 1, 0) * share) + float(within.std())
     rounding = 2.0**-8 if tensor.dtype in {"float16", "bfloat16"} else 1e-5
     slack = 2 * rounding
     right = abs(law.mean - mean) <= SIGNIFICANCE * mean_error + rounding * max(abs(mean), scale) + 1e-9

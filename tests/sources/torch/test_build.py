@@ -149,6 +149,7 @@ def test_a_module_that_stood_before_is_estimated() -> None:
 
 def fails() -> nn.Module:
     torch.set_default_dtype(torch.float64)
+    torch.set_default_device("cuda")
     nn.init.orthogonal_(nn.Linear(3, 3).weight)
     raise KeyError("lost")
 

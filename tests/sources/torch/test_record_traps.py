@@ -150,6 +150,24 @@ def test_accelerators_are_not_needed() -> None:
     assert built.parameters["1.weight"].distribution.scheme == "normal(0, 0.02)"
 
 
+def test_default_devices_are_not_needed() -> None:
+    def within() -> nn.Module:
+        with torch.device("cuda"):
+            return nn.Linear(90, 120)
+
+    def globally() -> nn.Module:
+        torch.set_default_device("cuda")
+        module = nn.Linear(90, 120)
+        module.bias.data = torch.tensor([0.5]).expand(120).clone()
+        return module
+
+    for factory in (within, globally):
+        built = recorded(factory)
+        assert built.on_meta
+        assert built.parameters["weight"].distribution.scheme == "kaiming_uniform(a=√5)"
+    assert torch.zeros(1).device.type == "cpu"
+
+
 @pytest.mark.parametrize(
     "write",
     [

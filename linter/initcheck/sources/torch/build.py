@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
+from torch.utils import _device
 
 from initcheck.errors import ModelLoadError
 from initcheck.sources.torch.built import Built, RecordedTensor
@@ -99,13 +100,15 @@ def recording(root: Path, *, on_meta: bool, max_memory: float = math.inf) -> Ite
         max_memory: Bytes that tensors may take at a time.
     """
     recorder = Recorder(root, on_meta=on_meta, max_memory=max_memory)
-    dtype, grad = torch.get_default_dtype(), torch.is_grad_enabled()
+    dtype, grad, device = torch.get_default_dtype(), torch.is_grad_enabled(), _device.CURRENT_DEVICE
     try:
         with seeded(), observed(recorder), Surroundings(recorder), recorder:
             yield recorder
     finally:
         torch.set_default_dtype(dtype)
         torch.set_grad_enabled(grad)
+        if device != _device.CURRENT_DEVICE:
+            torch.set_default_device(device)
 
 
 def _call(

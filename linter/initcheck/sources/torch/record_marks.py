@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -195,7 +196,9 @@ class Marker:
 
 
 def _cast(mark: Mark, target: torch.Tensor) -> Mark:
-    """A constant rounded to the target's type; other laws hardly feel it."""
-    if not isinstance(mark, Law) or mark.value is None:
+    """A law in the target's type: a constant and bounds are rounded, moments hardly feel it."""
+    if not isinstance(mark, Law):
         return mark
-    return constant(float(torch.tensor(mark.value, dtype=torch.float64, device="cpu").to(target.dtype)))
+    bounds = torch.tensor([mark.low, mark.high], dtype=torch.float64, device="cpu").to(target.dtype)
+    low, high = (float(bound) for bound in bounds)
+    return constant(low) if mark.value is not None else replace(mark, low=low, high=high)

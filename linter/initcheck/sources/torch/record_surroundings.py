@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.overrides import TorchFunctionMode
+from torch.utils import _device
+from torch.utils._device import _device_constructors
 
 from initcheck.sources.torch.record_modes import without_functions
 
@@ -46,7 +48,9 @@ class Surroundings(TorchFunctionMode):
         # Each access makes a wrapper of its own.
         if func == _SET_DATA:
             return self._assign(*args)
-        if "device" in kwargs and _is_foreign(kwargs["device"]):
+        if ("device" in kwargs and _is_foreign(kwargs["device"])) or (
+            func in _device_constructors() and _is_foreign(_device.CURRENT_DEVICE)
+        ):
             kwargs["device"] = self._device
         if func is torch.Tensor.to:
             args = tuple(self._device if not isinstance(a, torch.Tensor) and _is_foreign(a) else a for a in args)
