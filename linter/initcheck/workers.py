@@ -42,6 +42,8 @@ PRELOADED = (
 """What the server imports. A name that a version of torch lacks is passed over; the last two are what the first export
 imports, seconds that every worker would pay again."""
 
+SERVER_ENVIRONMENT = {"PYTHONSAFEPATH": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+
 MOST_JOBS = 4
 """Workers at a time unless told otherwise: each may take the whole memory bound."""
 
@@ -145,23 +147,26 @@ def _context() -> Any:
 def _start(context: Any, index: int, job: Job) -> _Worker:
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=work, args=(theirs, job), name=f"initcheck {job.target.name}", daemon=False)
-    with theirs, _safe_path():
+    with theirs, _environment_of_server():
         process.start()
     return _Worker(index, job, process, ours, time.monotonic() + job.settings.timeout + GRACE)
 
 
 @contextmanager
-def _safe_path() -> Iterator[None]:
-    """Keep the current directory off the path of the server: a ``random.py`` there is for the worker only."""
-    before = os.environ.get("PYTHONSAFEPATH")
-    os.environ["PYTHONSAFEPATH"] = "1"
+def _environment_of_server() -> Iterator[None]:
+    """Set what the server must start with; workers get the variables of this process back.
+
+    The current directory stays off its path (a ``random.py`` there is for the worker only), and no library starts
+    threads, which forking would lose.
+    """
+    before = dict(os.environ)
+    os.environ.update(SERVER_ENVIRONMENT)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ["PYTHONSAFEPATH"]
-        else:
-            os.environ["PYTHONSAFEPATH"] = before
+        for name in SERVER_ENVIRONMENT:
+            del os.environ[name]
+        os.environ.update(before)
 
 
 def _wait(running: list[_Worker]) -> list[_Worker]:

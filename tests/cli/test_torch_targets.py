@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import re
 import signal
@@ -17,6 +18,7 @@ import torch
 from terminals import COMMAND, environment
 
 from initcheck import Settings, check
+from initcheck.workers import SERVER_ENVIRONMENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -456,3 +458,25 @@ def test_workers_end_with_a_parent_that_was_killed(folder: Path) -> None:
     while is_running(worker) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not is_running(worker)
+
+
+@pytest.mark.slow
+def test_where_forking_is_unsafe_each_worker_imports_torch_itself(
+    folder: Path, run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("initcheck.workers._context", lambda: multiprocessing.get_context("spawn"))
+    result = run("models.py:build", "wrong.py:ends", "-f", "json")
+    assert [model["status"] for model in json.loads(result.stdout)["models"]] == ["ok", "failed"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_the_server_that_is_forked_has_one_thread() -> None:
+    script = (
+        "import importlib\nfrom initcheck.workers import PRELOADED\n"
+        "for name in PRELOADED: importlib.import_module(name)\n"
+        "print([line for line in open('/proc/self/status') if line.startswith('Threads')][0].split()[1])"
+    )
+    command = [sys.executable, "-c", script]
+    threads = subprocess.run(command, capture_output=True, text=True, check=True, env=environment(**SERVER_ENVIRONMENT))
+    assert threads.stdout.strip() == "1"
