@@ -74,8 +74,9 @@ def choose_example(
     """
     failures: list[tuple[Example, Exception]] = []
     for example in find_examples(module, built.example, shapes):
-        error = fits(module, example)
-        if error is None or example.declared:
+        # What the user declared is not tried first: if it fails, tracing says why.
+        error = None if example.declared else fits(module, example)
+        if error is None:
             return example
         failures.append((example, error))
     for example, _ in failures if real is not None else ():
