@@ -385,3 +385,27 @@ def test_complex_parameters_have_no_law() -> None:
     assert built.parameters["phase"].distribution is None
     assert built.parameters["phase"].written
     assert not built.notes
+
+
+@pytest.mark.parametrize("factor", [math.inf, -math.inf, math.nan, 1e300])
+def test_what_leaves_the_numbers(factor: float) -> None:
+    def factory() -> nn.Module:
+        return nn.ParameterDict(
+            {
+                "scaled": nn.Parameter(torch.randn(LARGE) * factor),
+                "filled": nn.Parameter(torch.full(LARGE, factor)),
+                "mask": nn.Parameter((torch.ones(LARGE) - 0.5) * torch.finfo(torch.float32).min),
+            }
+        )
+
+    built = recorded(factory)
+    assert built.on_meta
+    for name in ("scaled", "filled"):
+        law = built.parameters[name].distribution
+        assert law.nonfinite == law.size, name
+    assert built.parameters["mask"].distribution.mean == torch.finfo(torch.float32).min / 2
+
+
+def test_numbers_with_large_powers() -> None:
+    law = recorded(written_by(lambda w: w.normal_(0, 1e35).mul_(1e-35))).parameters["weight"].distribution
+    assert law.std == pytest.approx(1, rel=0.03)

@@ -95,10 +95,10 @@ def spell(name: str, arguments: Mapping[str, Any], defaults: Mapping[str, Any] |
 
 @lru_cache(maxsize=256)
 def _root_of(value: float) -> str:
-    square = value * value
-    near = round(square)
-    is_root = 2 <= near <= 10 and abs(square - near) < 1e-9 and value > 0 and not float(value).is_integer()
-    return f"√{near}" if is_root else ""
+    if not 1.0 < value < 4.0 or float(value).is_integer():
+        return ""
+    near = round(value * value)
+    return f"√{near}" if abs(value * value - near) < 1e-9 else ""
 
 
 def _number(value: object) -> str:

@@ -220,6 +220,8 @@ class Mirror:
             return False
         if not operation.mutated and fresh.dtype != torch.float64:
             values.sample = values.sample.to(fresh.dtype)
+        if target.is_floating_point() and fresh.is_floating_point():
+            fresh = fresh.to(target.dtype)
         values.sample = values.sample.clone()
         values.sample[inside] = fresh.to(values.sample.dtype)
         return True

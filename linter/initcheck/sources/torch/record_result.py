@@ -117,7 +117,8 @@ def _from_sample(sample: torch.Tensor, shape: tuple[int, ...], fans: tuple[int, 
     size = math.prod(shape)
     mean = law.mean if abs(law.mean) > SIGNIFICANCE * law.std / math.sqrt(SAMPLES) else 0.0
     scheme = name_scheme(replace(law, scheme=""), shape, *fans)
-    return replace(law, size=size, mean=mean, zeros=round(law.zeros / SAMPLES * size), scheme=scheme)
+    zeros, nonfinite = (round(count / SAMPLES * size) for count in (law.zeros, law.nonfinite))
+    return replace(law, size=size, mean=mean, zeros=zeros, nonfinite=nonfinite, scheme=scheme)
 
 
 def _fixed_values(tensor: torch.Tensor, mark: object, recorder: Recorder) -> np.ndarray | None:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["CHANGES", "CREATIONS", "FIXED", "IGNORES_TARGET", "PRESERVING", "created", "elementwise", "is_empty"]
 
+LARGEST = 1e30
+"""Numbers beyond it are left to the values, which know when a type ends."""
+
 FIXED = frozenset(
     {
         *("zeros", "zeros_like", "new_zeros", "zero_", "ones", "ones_like", "new_ones", "full", "full_like"),
@@ -71,14 +74,20 @@ def created(name: str, arguments: Mapping[str, Any], shape: Sequence[int], draw:
         return constant(float(value)) if _is_number(value) else None
     if name in {"normal_", "normal"}:
         mean, std = arguments.get("mean", 0.0), arguments.get("std", 1.0)
-        return normal(float(mean), float(std), draw) if _is_number(mean) and _is_number(std) else None
+        return normal(float(mean), float(std), draw) if _is_usual(mean) and _is_usual(std) else None
     if name in {"uniform_", "uniform"}:
-        return uniform(float(arguments.get("from", 0.0)), float(arguments.get("to", 1.0)), draw)
+        low, high = arguments.get("from", 0.0), arguments.get("to", 1.0)
+        return uniform(float(low), float(high), draw) if _is_usual(low) and _is_usual(high) else None
     return None
 
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, complex)
+
+
+def _is_usual(value: object) -> bool:
+    """Whether an argument is a number with which to calculate."""
+    return _is_number(value) and abs(value) < LARGEST  # type: ignore[arg-type]
 
 
 def _scale(name: str, other: float, alpha: float) -> tuple[float, float] | None:
@@ -105,12 +114,8 @@ def elementwise(name: str, marks: Sequence[Mark], arguments: Mapping[str, Any]) 
     if not all(isinstance(mark, Law) for mark in marks):
         return None
     first: Law = marks[0]
-    if name == "neg":
-        return first.affine(-1.0)
-    if name == "erfinv":
-        return _erfinv(first)
-    if name.startswith("clamp"):
-        return _clamp(name, first, arguments)
+    if name in {"neg", "erfinv"} or name.startswith("clamp"):
+        return _changed_alone(name, first, arguments)
     second: Law = marks[1]
     alpha = float(arguments.get("alpha", 1.0))
     if arguments.get("rounding_mode") is not None:
@@ -118,13 +123,23 @@ def elementwise(name: str, marks: Sequence[Mark], arguments: Mapping[str, Any]) 
     if name == "rsub":
         name, first, second = "sub", second, first
     if second.value is not None:
-        change = _scale(name, second.value, alpha)
-        return first.affine(*change) if change else None
+        return _with_number(name, first, second.value, alpha)
     if first.value is not None and name != "div":
+        if not _is_usual(first.value) or not _is_usual(alpha):
+            return None
         if name == "mul":
             return second.affine(first.value)
         return second.affine(alpha if name == "add" else -alpha, first.value)
     return _sum(first, second, alpha if name == "add" else -alpha) if name in {"add", "sub"} else None
+
+
+def _with_number(name: str, law: Law, number: float, alpha: float) -> Law | None:
+    """A law changed by a number; only a constant by any, since masks are filled with the lowest float."""
+    change = _scale(name, number, alpha)
+    if change is None or not all(map(math.isfinite, change)):
+        return None
+    usual = all(map(_is_usual, change)) or (law.value is not None and math.isfinite(law.value))
+    return law.affine(*change) if usual else None
 
 
 def _sum(first: Law, second: Law, factor: float) -> Law | None:
@@ -137,7 +152,14 @@ def _sum(first: Law, second: Law, factor: float) -> Law | None:
     return replace(law, draws=first.draws | second.draws)
 
 
-def _erfinv(law: Law) -> Mark:
+def _changed_alone(name: str, law: Law, arguments: Mapping[str, Any]) -> Law | None:
+    """Law of an operation on one tensor."""
+    if name == "neg":
+        return law.affine(-1.0)
+    return _erfinv(law) if name == "erfinv" else _clamp(name, law, arguments)
+
+
+def _erfinv(law: Law) -> Law | None:
     """√2 erfinv(2Φ - 1) is the standard normal quantile, so a uniform becomes a truncated N(0, 1/2)."""
     if law.family is not Family.UNIFORM or law.low < -1.0 or law.high > 1.0 or len(law.draws) != 1:
         return None
