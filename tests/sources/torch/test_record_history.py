@@ -51,7 +51,7 @@ def test_writes_come_in_order_with_the_users_line() -> None:
     history = [(write.initializer, write.location.line) for write in found["second.weight"].history]
     assert history == [
         ("kaiming_uniform_(a=√5)", model.second_line - 1),
-        ("kaiming_normal_(nonlinearity=relu)", model.second_line),
+        ("kaiming_normal_(nonlinearity='relu')", model.second_line),
         ("mul_(0.5)", model.second_line + 2),
     ]
     assert [write.location.line for write in found["first.weight"].history] == [model.first_line]

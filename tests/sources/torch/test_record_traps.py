@@ -311,6 +311,7 @@ def test_transformers_initialises_although_tensors_are_on_meta() -> None:
     assert built.parameters["lm_head.weight"].tied_to == "transformer.wte.weight"
 
 
+@pytest.mark.slow
 def test_transformers_imported_by_the_factory(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     script = tmp_path / "lazily.py"

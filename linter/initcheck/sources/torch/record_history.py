@@ -89,7 +89,7 @@ def spell(name: str, arguments: Mapping[str, Any], defaults: Mapping[str, Any] |
         shown = [text for value in arguments.values() if (text := _number(value))]
     else:
         changed = ((key, value) for key, value in arguments.items() if value != defaults.get(key))
-        shown = [f"{key}={_number(value) or value}" for key, value in changed if key != "generator"]
+        shown = [f"{key}={_number(value) or repr(value)}" for key, value in changed if key != "generator"]
     return f"{name}({', '.join(shown)})" if shown else name
 
 
