@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -188,3 +191,19 @@ def test_random_numbers_of_the_factory_are_those_of_seed_0() -> None:
 
     shapes = {build(factory, max_memory=0, root=ROOT).parameters["weight"].shape for _ in range(3)}
     assert len(shapes) == 1
+
+
+def test_no_compiler_is_imported() -> None:
+    script = (
+        "import sys, pathlib, torch\n"
+        "from initcheck.sources.torch.build import build\n"
+        "def factory():\n"
+        "    module = torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.BatchNorm2d(8), torch.nn.LSTM(8, 8))\n"
+        "    torch.nn.init.kaiming_normal_(module[0].weight)\n"
+        "    torch.nn.init.trunc_normal_(module[2].weight_hh_l0)\n"
+        "    return module\n"
+        "assert build(factory, max_memory=0, root=pathlib.Path.cwd()).on_meta\n"
+        "assert not {'torch._dynamo', 'sympy'} & set(sys.modules)\n"
+    )
+    environment = {"PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry), "PATH": ""}
+    subprocess.run([sys.executable, "-c", script], check=True, env=environment)

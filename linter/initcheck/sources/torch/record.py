@@ -238,6 +238,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def _run(self, operation: Operation, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Run an operation; one without a kernel for the meta device on the values."""
+        if operation.name == "normal_" and args[0].is_meta and operation.bind(args, kwargs).get("std", 1.0) >= 0:
+            # torch's own, written in Python, imports the compiler: a second of CPU time to do nothing.
+            return args[0]
         try:
             return func(*args, **kwargs)
         except (NotImplementedError, RuntimeError):
