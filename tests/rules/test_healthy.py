@@ -40,6 +40,23 @@ def two_layers(b: Builder, x: str, init: str = "kaiming_normal", last: str = "ka
 
 
 @healthy
+def pixels_scaled_inside() -> Graph:
+    b = Builder((32, 4, 84, 84))
+    x = b.scale(b.x, 1.0 / 255.0)
+    for channels, kernel, stride in ((32, 8, 4), (64, 4, 2), (64, 3, 1)):
+        x = b.activation(b.conv(x, channels, kernel=kernel, stride=stride))
+    return b.graph(b.linear(x, 6))
+
+
+@healthy
+def pixels_beside_a_state() -> Graph:
+    b = Builder((32, 64))
+    pixels = b.activation(b.linear(b.scale(b.x, 1.0 / 255.0), 64))
+    state = b.activation(b.linear(b.input("state", (32, 16)), 64))
+    return b.graph(b.linear(b.activation(b.linear(b.add(pixels, state), 64)), 6))
+
+
+@healthy
 def fixup() -> Graph:
     scale = math.sqrt(2.0 / 64.0) * 50.0**-0.5
     b = Builder()

@@ -206,3 +206,16 @@ def test_a_chain_of_10000_nodes_costs_a_step_each(residual: bool, monkeypatch: p
     propagate(graph, find_structure(graph), typical=False)
     assert sum(law.calls for law in counted.values()) == len(graph.nodes)
     assert max(law.largest for law in counted.values()) <= 6
+
+
+@pytest.mark.parametrize("scale", [1.0, 1.0 / 255.0, 1000.0])
+def test_the_first_segment_starts_at_the_first_layer(scale: float) -> None:
+    b = Builder((8, 32))
+    x = b.scale(b.x, scale)
+    forward = fold(b.graph(b.linear(b.activation(b.linear(x, 64, "normal(0, 0.1)")), 10, "zeros")))
+    (segment,) = forward.segments
+    assert segment.signal_gain == pytest.approx(math.log10(32 * 0.01 / 2))
+    assert segment.length_gain == pytest.approx(math.log10(32 * 0.01 / 2))
+    read = known(forward, x)
+    assert read.gain == pytest.approx(scale * scale)
+    assert sums(forward)[0, Quantity.SIGNAL] == pytest.approx(segment.signal_gain)

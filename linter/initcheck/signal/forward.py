@@ -77,6 +77,8 @@ class _Fold:
         self.guessed: set[str] = set()
         # Noise index -> (node, path, reason) of the layer whose finite width it is.
         self.owners: dict[int, tuple[str, str, str]] = {}
+        # Values that no layer has transformed yet.
+        self.raw = set(graph.inputs)
         # Value -> path and weight of the layer it was last summed by.
         self.layer_of: dict[str, tuple[str, str]] = {}
         # Weight that several nodes read -> index of the noise that all its uses share.
@@ -121,12 +123,18 @@ class _Fold:
             outputs = _OPAQUE.forward(node, args, self.context)
         layer = (node.path or node.name, node.inputs[1]) if node.op in WEIGHTED else self._layer(node)
         assumed = any(x.assumed for x in inputs)
+        raw = node.op not in WEIGHTED and all(
+            name in self.raw for name, arg in zip(node.inputs, args, strict=True) if isinstance(arg, Signal)
+        )
         for name, output in zip(node.outputs, outputs, strict=False):
             self.layer_of[name] = layer
             if output is None:
                 self.signals[name] = None
                 continue
             signal = replace(output, assumed=True) if assumed and not self._resets(output, inputs) else output
+            if raw:
+                self.raw.add(name)
+                signal = _started_anew(signal)
             self._record(node, inputs, signal)
             self.signals[name] = self._settled(name, signal, node)
 
@@ -187,3 +195,14 @@ class _Fold:
             self.ledger.append(
                 Contribution(name, path, Quantity.FLUCTUATION, coefficient * coefficient, reason, result.segment)
             )
+
+
+def _started_anew(signal: Signal) -> Signal:
+    """A value before the first layer as the start of its segment.
+
+    Scaling data to the range that the layers expect (``x / 255``) is no part of what the weights do to it, and standard
+    normal inputs stand for data of any scale.
+    """
+    if signal.gain <= 0.0 or signal.mean_square <= 0.0:
+        return signal
+    return replace(signal, reference=signal.gain, start_mean_square=signal.mean_square)

@@ -156,11 +156,13 @@ def join(
 ) -> Signal:
     """Segment of a value that comes from two.
 
-    A stream joined by something normalised since goes on: what a normalised branch adds is a fixed length, not a gain,
-    so the segment's reference moves with the length. Two values normalised since they parted open a new segment.
+    Values of one segment may stem from inputs of different scale: the one that carries more of the perturbation says
+    where it started. A stream joined by something normalised since goes on: what a normalised branch adds is a fixed
+    length, not a gain, so the segment's reference moves with the length. Two values normalised since they parted open
+    a new segment.
     """
     if first.segment == second.segment:
-        reference = first.reference if first.reference > 0.0 else second.reference
+        reference = max(first, second, key=lambda x: x.gain).reference or max(first.reference, second.reference)
         return replace(result, reference=reference, assumed=first.assumed or second.assumed)
     older, younger = (first, second) if first.segment < second.segment else (second, first)
     assumed = first.assumed or second.assumed

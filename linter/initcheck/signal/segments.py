@@ -24,7 +24,8 @@ class Segment:
 
     Attributes:
         index: Number, in order of the graph; matches ``Contribution.segment``.
-        start: Name of the node that opens it (a normalisation or a joining of segments), empty at the graph's input.
+        start: Name of the node that opens it (a normalisation or a joining of segments), empty for the one that begins
+            where the first layer reads its input.
         end: Name of the node that closes it (a normalisation, the head, or the node of the main output).
         first_layer: Path of the first weighted layer in it, empty if none.
         closed: Whether a normalisation ends it.

@@ -63,12 +63,22 @@ def test_an_expression_in_dimensions_is_evaluated(lower):
     assert lower(text, dims={"past": 6}, change=rename).values["z"].shape == (32, 7)
 
 
+@pytest.mark.parametrize("symbol", ["+".join(["a"] * 5000), "-" * 100_000 + "1", "9" * 30, "*".join(["99999"] * 30)])
+def test_an_expression_out_of_all_bounds_is_a_name(lower, symbol):
+    def rename(model):
+        model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = symbol
+
+    assert lower(RELU.format(shape="batch,8"), change=rename).values["x"].shape == (32, 8)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"dims": {"bach": 4}}, "symbolic dimension 'bach'; did you mean batch?"),
-        ({"dims": {"batch": 0}}, "is 0; give a size of at least 1"),
-        ({"shapes": {"pixels": (1, 8)}}, "no input 'pixels'"),
+        ({"dims": {"batch": 0}}, "is 0; give a size from 1 to"),
+        ({"dims": {"batch": 2**63}}, "is 9223372036854775808; give a size from 1 to"),
+        ({"shapes": {"x": (2**63, 8)}}, "is 9223372036854775808; give a size from 1 to"),
+        ({"shapes": {"pixels": (1, 8)}}, "there is no input 'pixels'"),
         ({"shapes": {"x": (4, 9)}}, "fixed to 8, not 9"),
         ({"shapes": {"x": (4, 8, 1)}}, "2 axes, the shape 4,8,1 has 3"),
         ({"shapes": {"x": (4, 8)}, "dims": {"batch": 5}}, "'batch' is 5 and 4"),

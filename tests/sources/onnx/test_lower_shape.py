@@ -181,3 +181,11 @@ def test_a_part_picked_by_a_computed_index_is_opaque(lower):
         size = Constant<value = int64 {4}>() parts = SplitToSequence<axis=1>(x, size) y = SequenceAt(parts, i)
     }"""
     assert [node.op for node in lower(text).nodes][-1] is Op.OPAQUE
+
+
+def test_a_parameter_resized_to_its_own_size_is_that_parameter(lower, only):
+    text = """g (float[2,3,4,4] x) => (y) {
+        sizes = Constant<value = int64[4] {1, 3, 4, 4}>() r = Resize<mode="linear">(position, , , sizes) y = Add(x, r)
+    }"""
+    node = only(lower(text, {"position": sampled(1, 3, 4, 4)}))
+    assert (node.op, node.inputs[1]) == (Op.ADD, "position")

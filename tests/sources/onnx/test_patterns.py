@@ -143,6 +143,7 @@ def test_attention_with_a_mask_is_left_to_the_laws(lower):
 
 DROPOUT = {
     "less": "r = RandomUniformLike(x) b = Less(r, k) c = Cast<to=1>(b) g = Div(c, k) y = Mul(x, g)",
+    "like": "r = RandomUniformLike(x) b = Less(r, k) c = CastLike(b, k) g = Div(c, k) y = Mul(x, g)",
     "floor": "r = RandomUniform<shape=[2,1]>() a = Add(r, k) f = Floor(a) d = Div(x, k) y = Mul(d, f)",
 }
 

@@ -154,7 +154,7 @@ def overlaps(
     """S = E Σ_b A_ab², O = E Σ_b A_ab A_a'b, and softmax's response, by fixed-seed sampling with the concrete mask.
 
     Logits are Gaussian (THEORY 2.8). Where they change by independent amounts of mean square 1, Σ_b A_ab v_b for values
-    of variance 1 changes by a mean square of Σ A² - 2 Σ A³ + (Σ A²)²; S (1 - S) for uniform weights (THEORY 2.10).
+    of variance 1 changes by a mean square of Σ A² - 2 Σ A³ + (Σ A²)²; S (1 - S) for uniform weights (THEORY 2.8).
 
     Args:
         variance: Of one query's logits over keys.

@@ -33,6 +33,12 @@ LENGTH = 16
 IMAGE = 64
 """Height and width of an input with four axes."""
 
+LARGEST = 2**63 - 1
+"""Largest size that the format can hold."""
+
+LONGEST = 200
+"""Characters of an expression; a longer one is none that an exporter writes, and may nest deeper than a parser goes."""
+
 _COPY = re.compile(r"\.\d+$")
 """What torch's legacy exporter appends to a name that it had used before."""
 
@@ -79,12 +85,14 @@ def resolve_inputs(
     Raises:
         UsageError: If a name is not one of the model's, or a size contradicts the file.
     """
-    sizes = InputSizes(dims={name: _positive(name, size) for name, size in dims.items()})
+    sizes = InputSizes(dims={name: _checked(name, size) for name, size in dims.items()})
     named = {entry.name: entry for entry in inputs}
     symbols = {dim.dim_param for entry in inputs for dim in _dims(entry) if dim.dim_param}
     _require_names(named, shapes, "input", path)
     _require_names(symbols | _terms(symbols), dims, "symbolic dimension", path)
     for name, shape in shapes.items():
+        for axis, size in enumerate(shape):
+            _checked(f"{axis} of {name}", size)
         _bind(named[name], shape, sizes, path)
     defaults: dict[str, int] = {}
     for entry in inputs:
@@ -141,12 +149,12 @@ def _require_names(known: Mapping[str, object] | set[str], given: Mapping[str, o
         if name not in known:
             names = ", ".join(sorted(known)) or "none"
             hint = did_you_mean(name, known) or f"it has: {names}"
-            raise UsageError(f"{path} has no {what} {name!r}", hint)
+            raise UsageError(f"{path}: there is no {what} {name!r}", hint)
 
 
-def _positive(name: str, size: int) -> int:
-    if size < 1:
-        raise UsageError(f"dimension {name!r} is {size}", "give a size of at least 1")
+def _checked(name: str, size: int) -> int:
+    if not 1 <= size <= LARGEST:
+        raise UsageError(f"dimension {name!r} is {size}", f"give a size from 1 to {LARGEST}")
     return size
 
 
@@ -161,7 +169,6 @@ def _bind(entry: ValueInfoProto, shape: Sequence[int], sizes: InputSizes, path: 
     if len(dims) != len(shape):
         raise UsageError(f"input {entry.name} has {len(dims)} axes, the shape {given} has {len(shape)}", hint)
     for axis, (dim, size) in enumerate(zip(dims, shape, strict=True)):
-        _positive(f"{axis} of {entry.name}", size)
         if dim.WhichOneof("value") == "dim_value" and dim.dim_value > 0 and dim.dim_value != size:
             raise UsageError(f"axis {axis} of input {entry.name} is fixed to {dim.dim_value}, not {size}", hint)
         if dim.dim_param and sizes.dims.setdefault(dim.dim_param, size) != size:
@@ -203,10 +210,12 @@ def evaluated(symbol: str, dims: Mapping[str, int]) -> int | None:
     """The value of an expression in named dimensions, None when it is none or holds an unknown name."""
     tree = _parsed(symbol)
     value = None if tree is None else _value(tree.body, dims)
-    return value if value is not None and value > 0 else None
+    return value if value is not None and 0 < value <= LARGEST else None
 
 
 def _parsed(symbol: str) -> ast.Expression | None:
+    if len(symbol) > LONGEST:
+        return None
     try:
         return ast.parse(symbol, mode="eval")
     except (SyntaxError, ValueError):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ["match_dropout"]
 
+_CASTS = frozenset({"Cast", "CastLike"})
 _RANDOM = frozenset({"RandomUniform", "RandomUniformLike"})
 
 
@@ -44,12 +45,13 @@ def _divided(name: str, net: Net) -> tuple[str, float]:
 
 def _keep_probability(name: str, net: Net) -> float | None:
     node = net.maker(name)
-    if node is not None and node.attributes.get("type") == "Cast":
+    if node is not None and node.attributes.get("type") in _CASTS:
         node = net.maker(node.inputs[0])
     if node is None:
         return None
-    if node.attributes.get("type") == "Less":
-        return net.scalar(node.inputs[1]) if _is_random(node.inputs[0], net) else None
+    if node.attributes.get("function") == "below":
+        threshold: float = node.attributes["arguments"]["threshold"]
+        return threshold if _is_random(node.inputs[0], net) else None
     total = net.made_by(node.inputs[0], Op.ADD) if node.attributes.get("function") == "floor" else None
     for value, addend in (total.inputs, total.inputs[::-1]) if total is not None else ():
         if _is_random(value, net):
