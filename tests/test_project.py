@@ -7,18 +7,15 @@ import subprocess
 import sys
 from importlib.metadata import requires, version
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import onnx
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from typer.main import get_command
 
 import initcheck
 from initcheck.cli import app, main
-
-if TYPE_CHECKING:
-    import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -51,15 +48,16 @@ def test_the_readme_names_only_options_that_exist() -> None:
     assert named <= known | {"--help"}
 
 
-def test_the_run_in_the_readme_is_a_real_one(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("target", ["examples/mlp_pytorch_default.onnx", "examples/models.py:build"])
+def test_the_runs_in_the_readme_are_real_ones(
+    target: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.delenv("FORCE_COLOR", raising=False)
-    assert main(["examples/mlp_pytorch_default.onnx", "-f", "rich"]) == 1
+    assert main([target, "-f", "rich"]) == 1
     shown = capsys.readouterr()
-    assert f"$ initcheck examples/mlp_pytorch_default.onnx\n{shown.out}{shown.err}```" in README
+    assert f"$ initcheck {target}\n{shown.out}{shown.err}```" in README
 
 
 def test_the_examples_are_what_their_script_makes(tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ if TYPE_CHECKING:
     from initcheck.errors import ConfigError, InitcheckError, ModelLoadError, PluginError, UsageError
     from initcheck.gain import critical_gain, is_flat_at_zero, is_zero_below_zero
     from initcheck.graph import Axis, Constant, Graph, Location, Node, Op, Parameter, RowFacts, Value
-    from initcheck.pipeline import Settings, check
+    from initcheck.pipeline import check
     from initcheck.report import LayerRow, ModelReport, Report, ReportedFinding, Summary, TargetError, WeightRow
     from initcheck.rule import Bounds, FailureMode, Finding, Need, Rule, Severity
+    from initcheck.settings import Settings
     from initcheck.signal.ledger import Contribution, Quantity
     from initcheck.signal.segments import Segment
     from initcheck.signal.signal import Signal
@@ -32,9 +33,10 @@ _HOMES = {
     "errors": ("ConfigError", "InitcheckError", "ModelLoadError", "PluginError", "UsageError"),
     "gain": ("critical_gain", "is_flat_at_zero", "is_zero_below_zero"),
     "graph": ("Axis", "Constant", "Graph", "Location", "Node", "Op", "Parameter", "RowFacts", "Value"),
-    "pipeline": ("Settings", "check"),
+    "pipeline": ("check",),
     "report": ("LayerRow", "ModelReport", "Report", "ReportedFinding", "Summary", "TargetError", "WeightRow"),
     "rule": ("Bounds", "FailureMode", "Finding", "Need", "Rule", "Severity"),
+    "settings": ("Settings",),
     "signal.ledger": ("Contribution", "Quantity"),
     "signal.segments": ("Segment",),
     "signal.signal": ("Signal",),

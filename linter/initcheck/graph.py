@@ -253,6 +253,8 @@ class Graph:
         producer: Name and version of the exporter, if known.
         folded_normalization: Whether normalisation may have been folded away without a marker (INI902).
         parameter_count: Elements of all parameters of the model, used or not.
+        unused: Name of every parameter that the forward pass never reads -> line of the layer that owns it; empty where
+            the source cannot tell.
     """
 
     nodes: tuple[Node, ...]
@@ -268,6 +270,7 @@ class Graph:
     producer: str = ""
     folded_normalization: bool = False
     parameter_count: int = 0
+    unused: Mapping[str, Location | None] = field(default_factory=dict)
 
     def weight(self, node: Node) -> Parameter | None:
         """The main weight of a node: its second input for the weighted operations, if it is a parameter."""

@@ -92,6 +92,7 @@ class ModelReport:
         summary: Numbers in one line, None when failed.
         layers: The layer table.
         assumptions: Sentences about what was assumed.
+        notes: Sentences about how the model was read: built for real, traced by another way, a part left out.
         skipped_rules: Code -> why it could not run.
     """
 
@@ -105,6 +106,7 @@ class ModelReport:
     layers: tuple[LayerRow, ...] = ()
     assumptions: tuple[str, ...] = ()
     skipped_rules: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

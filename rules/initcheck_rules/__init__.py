@@ -12,6 +12,7 @@ from initcheck_rules.ini403_unbroken_symmetry import UnbrokenSymmetry
 from initcheck_rules.ini901_unanalysed_layer import UnanalysedLayer
 from initcheck_rules.ini902_inference_export import InferenceExport
 from initcheck_rules.ini903_trained_weights import TrainedWeights
+from initcheck_rules.ini904_unused_parameter import UnusedParameter
 
 __all__ = ["RULES"]
 
@@ -26,4 +27,5 @@ RULES = (
     UnanalysedLayer,
     InferenceExport,
     TrainedWeights,
+    UnusedParameter,
 )

@@ -13,7 +13,7 @@ from initcheck_rules.wording import count_of, power_of_ten
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from initcheck import Analysis, Graph, Residual, Segment
+    from initcheck import Analysis, Graph, Location, Residual, Segment
 
 __all__ = ["ResidualExplosion"]
 
@@ -37,11 +37,13 @@ class _Block:
         path: Of the addition or of the first layer on its branch.
         ratio: Mean square of the branch over that of the skip, η² v.
         coherent: Whether the branch has a mean that adds to that of the skip.
+        location: Line of the addition, which is the one to change.
     """
 
     path: str
     ratio: float
     coherent: bool
+    location: Location | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,7 @@ class ResidualExplosion:
             cause=f"{symbol} = {index:.3g} over {count_of(len(blocks), 'branch')[:-1]}es that end in {ending}",
             help=f"x = x + {scale:.2g} * branch(x), or start with nn.Parameter(torch.zeros(())) as the factor",
             layers=tuple(dict.fromkeys(block.path for block in blocks)),
+            location=blocks[0].location,
             evidence={
                 "log10_residual_growth": segment.residual_growth,
                 "bound": reached,
@@ -152,7 +155,8 @@ def _block(analysis: Analysis, residual: Residual) -> _Block | None:
         return None
     first = next((layer.path for layer in analysis.layers if layer.node.name in residual.branch_nodes), residual.node)
     coherent = branch.mean**2 > COHERENT * branch.mean_square
-    return _Block(first, branch.mean_square / skip.mean_square, coherent)
+    addition = next(node for node in analysis.graph.nodes if node.name == residual.node)
+    return _Block(first, branch.mean_square / skip.mean_square, coherent, addition.location)
 
 
 def _residual_network(scale: float) -> Graph:

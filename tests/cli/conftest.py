@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from foreign_models import MODELS, WRONG
 
 from initcheck.cli import main
 
@@ -41,3 +42,17 @@ def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.fixture
 def bad() -> Path:
     return EXAMPLES / "mlp_pytorch_default.onnx"
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "models.py").write_text(MODELS, encoding="utf-8")
+    (tmp_path / "wrong.py").write_text(WRONG, encoding="utf-8")
+    (tmp_path / "pkg").mkdir()
+    (tmp_path / "pkg" / "__init__.py").touch()
+    (tmp_path / "pkg" / "parts.py").write_text("from torch.nn import Linear\n", encoding="utf-8")
+    (tmp_path / "pkg" / "zoo.py").write_text(
+        "from .parts import Linear\nfit = lambda: Linear(32, 4)\n", encoding="utf-8"
+    )
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -173,7 +173,7 @@ def test_an_unexpected_exception_in_one_target_is_an_error_of_that_target(
     def explode(*_: object, **__: object) -> None:
         raise RuntimeError("first\nsecond")
 
-    monkeypatch.setattr("initcheck.pipeline.Analysis", explode)
+    monkeypatch.setattr("initcheck.examine.Analysis", explode)
     result = run(BAD, "-q")
     assert result.code == 2
     assert result.stderr.startswith(f"error: {BAD}: internal error: RuntimeError: first second; ")

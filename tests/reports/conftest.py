@@ -58,9 +58,10 @@ def report() -> Report:
         summary=summary,
         layers=(*rows, zero),
         assumptions=("dimension batch is taken as 32",),
+        notes=("traced by an ordinary forward pass",),
         skipped_rules={"INI201": "weights are trained", "INI301": "weights are trained"},
     )
-    good = replace(bad, target="models/good.onnx", layers=rows[:1], assumptions=(), skipped_rules={})
+    good = replace(bad, target="models/good.onnx", layers=rows[:1], assumptions=(), notes=(), skipped_rules={})
     failed = ModelReport("models/broken.onnx", "onnx", "failed")
     vanishing = Finding(
         "INI101",

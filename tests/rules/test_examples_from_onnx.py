@@ -24,7 +24,10 @@ def from_file(graph: Graph, path: Path) -> list[str]:
     return [f"{item.finding.severity} {item.finding.code}" for item in report.findings]
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)
+NOT_IN_A_FILE = {"INI904": "an exporter writes no parameter that nothing reads"}
+
+
+@pytest.mark.parametrize("rule", [r for r in RULES if r.code not in NOT_IN_A_FILE], ids=lambda rule: rule.code)
 def test_bad_fires_and_good_is_silent(rule: type[Rule], tmp_path: Path) -> None:
     bad = from_file(rule.bad(), tmp_path / "bad.onnx")
     assert sorted(bad) == sorted(reported(rule.bad()))

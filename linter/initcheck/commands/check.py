@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from initcheck.commands.exit_code import exit_code
-from initcheck.commands.parse import Output, choice, dims, outputs, severities, shapes, words
+from initcheck.commands.parse import Output, choice, count, dims, duration, outputs, severities, shapes, size, words
 from initcheck.commands.progress import ProgressBar
 from initcheck.commands.terminal import log, one_line, style_of, write_stdout
 from initcheck.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from initcheck.report import Report
     from initcheck.rule import Severity
 
@@ -30,7 +32,11 @@ OPTIMIZERS = ("sgd", "adam")
 def check(
     targets: Annotated[
         list[str] | None,
-        typer.Argument(metavar="TARGET", help=".onnx files, directories or patterns.", show_default=False),
+        typer.Argument(
+            metavar="TARGET",
+            help=".onnx or .pt2 files, directories, patterns; PyTorch: pkg.models:build, models.py:build(depth=50).",
+            show_default=False,
+        ),
     ] = None,
     formats: Annotated[
         list[str] | None,
@@ -79,7 +85,11 @@ def check(
     strict: Annotated[bool, typer.Option("--strict", help="A layer that could not be analysed is an error.")] = False,
     input_shape: Annotated[
         list[str] | None,
-        typer.Option("--input-shape", metavar="NAME=SIZES", help="Shape of an input, as x=1,3,224,224. Repeatable."),
+        typer.Option(
+            "--input-shape",
+            metavar="NAME=SIZES[:TYPE]",
+            help="Shape of an input, as x=1,3,224,224 or ids=2,128:int64. Repeatable.",
+        ),
     ] = None,
     dim: Annotated[
         list[str] | None,
@@ -87,6 +97,29 @@ def check(
             "--dim", metavar="NAME=SIZE", help="Sizes of symbolic dimensions, as batch=8,seq=128. Repeatable."
         ),
     ] = None,
+    app_dir: Annotated[
+        str,
+        typer.Option(
+            "--app-dir",
+            metavar="DIR",
+            help="Folder that pkg.models:build is imported from; the current one when left out.",
+            show_default=False,
+        ),
+    ] = "",
+    jobs: Annotated[
+        str, typer.Option("--jobs", metavar="N", help="PyTorch models at a time.", show_default="processors, at most 4")
+    ] = "",
+    timeout: Annotated[
+        str, typer.Option("--timeout", metavar="SECONDS", help="Time that one PyTorch model may take.")
+    ] = "300",
+    max_memory: Annotated[
+        str,
+        typer.Option(
+            "--max-memory",
+            metavar="BYTES",
+            help="Weights that one PyTorch model may have where it must be built for real; 500MB, 2GB, ...",
+        ),
+    ] = "2GB",
     color: Annotated[str, typer.Option("--color", metavar="WHEN", help="auto, always or never.")] = "auto",
     no_progress: Annotated[bool, typer.Option("--no-progress", help="Never draw a progress bar.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Print findings and errors only.")] = False,
@@ -104,14 +137,20 @@ def check(
     limit = choice("--fail-on", fail_on, (*LEVELS, "never"))
     choice("--color", color, COLORS)
     trainer = choice("--optimizer", optimizer, OPTIMIZERS)
-    levels, sizes, fixed = severities(severity or ()), shapes(input_shape or ()), dims(dim or ())
+    levels, fixed = severities(severity or ()), dims(dim or ())
+    sizes, types = shapes(input_shape or ())
+    at_once, seconds, bound = (
+        count("--jobs", jobs or "0"),
+        duration("--timeout", timeout),
+        size("--max-memory", max_memory),
+    )
 
     # OpenBLAS would start a thread per core and let it spin, which costs a small model a quarter of its time.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from initcheck.analysis import Optimizer
-    from initcheck.pipeline import Settings
     from initcheck.pipeline import check as run
     from initcheck.rule import Severity
+    from initcheck.settings import Settings
 
     settings = Settings(
         select=words(select or ()),
@@ -121,7 +160,13 @@ def check(
         assume_init=assume_init,
         strict=strict,
         shapes=sizes,
+        dtypes=types,
         dims=fixed,
+        app_dir=app_dir,
+        jobs=at_once,
+        timeout=seconds,
+        max_memory=bound,
+        show_warnings=verbose,
     )
     with ProgressBar(visible=not (no_progress or quiet)) as bar:
         report = run(targets, settings, watcher=bar)
@@ -129,7 +174,7 @@ def check(
         _write(report, output, color, verbose=verbose)
     _log_errors(report, verbose=verbose)
     if not quiet:
-        _log_notes(report, verbose=verbose)
+        _log_notes(report, bar.seconds, verbose=verbose)
     fatal: Severity | None = None if limit == "never" else Severity(limit)
     return exit_code(report, fatal)
 
@@ -158,16 +203,18 @@ def _log_errors(report: Report, *, verbose: bool) -> None:
             log(error.details.rstrip())
 
 
-def _log_notes(report: Report, *, verbose: bool) -> None:
-    """Closing summary; before it, with -v, what was assumed and which rules could not run."""
+def _log_notes(report: Report, seconds: Mapping[str, float], *, verbose: bool) -> None:
+    """Closing summary; before it, with -v, what was assumed, which rules could not run, and what each model took."""
     from initcheck.reports.skipped import skipped_sentences
 
     for model in report.models if verbose else ():
-        for sentence in model.assumptions:
+        for sentence in (*model.assumptions, *model.notes):
             log(one_line(f"note: {model.target}: {sentence}"))
         for sentence in skipped_sentences(model):
             log(one_line(f"note: {model.target}: {sentence}"))
-    timing = f" ({time.process_time():.2f} s CPU)" if verbose else ""
+        log(f"note: {model.target}: {seconds.get(model.target, 0.0):.2f} s CPU")
+    in_workers = sum(seconds.get(model.target, 0.0) for model in report.models if model.source == "torch")
+    timing = f" ({time.process_time() + in_workers:.2f} s CPU)" if verbose else ""
     log(f"{_summary(report)}{timing}")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +15,15 @@ if TYPE_CHECKING:
 
     from initcheck.rule import Severity
 
-__all__ = ["Output", "choice", "dims", "outputs", "severities", "shapes", "words"]
+__all__ = ["Output", "choice", "count", "dims", "duration", "outputs", "severities", "shapes", "size", "words"]
+
+DTYPES = (
+    *("float16", "bfloat16", "float32", "float64", "complex64", "complex128"),
+    *("bool", "uint8", "int8", "int16", "int32", "int64"),
+)
+"""Element types that an input may have."""
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(?:([KMGTkmgt])(?:i?[Bb])?|[Bb])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +90,61 @@ def severities(values: Iterable[str]) -> dict[str, Severity]:
     return found
 
 
-def shapes(values: Iterable[str]) -> dict[str, tuple[int, ...]]:
-    """``NAME=1,3,224,224`` words.
+def shapes(values: Iterable[str]) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
+    """``NAME=1,3,224,224[:TYPE]`` words: shapes, and element types where given.
 
     Raises:
-        UsageError: If the form is wrong, or an element type is given: an ONNX file states its own.
+        UsageError: If the form is wrong.
     """
-    found = {}
+    found, types = {}, {}
     for value in values:
-        name, _, sizes = value.rpartition("=")
-        if name and ":" in sizes:
-            raise UsageError(f"--input-shape: {value!r} names an element type", "leave it out, the ONNX file states it")
-        if not name or not all(size.strip().isdecimal() and int(size) > 0 for size in sizes.split(",")):
+        name, _, rest = value.rpartition("=")
+        sizes, colon, dtype = rest.partition(":")
+        if not name or not all(part.strip().isdecimal() and int(part) > 0 for part in sizes.split(",")):
             raise UsageError(f"--input-shape: {value!r} is not NAME=SIZE,SIZE,...", "for example x=1,3,224,224")
-        found[name] = tuple(int(size) for size in sizes.split(","))
-    return found
+        found[name] = tuple(int(part) for part in sizes.split(","))
+        if colon:
+            types[name] = choice("--input-shape", dtype.strip(), DTYPES)
+    return found, types
+
+
+def count(option: str, value: str) -> int:
+    """A number of things, 0 or more.
+
+    Raises:
+        UsageError: If it is none.
+    """
+    if not value.isdecimal():
+        raise UsageError(f"{option}: {value!r} is not a whole number", f"for example {option} 2")
+    return int(value)
+
+
+def duration(option: str, value: str) -> float:
+    """Seconds, more than none.
+
+    Raises:
+        UsageError: If it is no such number.
+    """
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = 0.0
+    if not 0.0 < seconds < float("inf"):
+        raise UsageError(f"{option}: {value!r} is not a number of seconds", f"for example {option} 300")
+    return seconds
+
+
+def size(option: str, value: str) -> int:
+    """Bytes, as ``2GB``, ``500 MB`` or a plain number; the units are powers of 1024.
+
+    Raises:
+        UsageError: If it is no size.
+    """
+    match = _SIZE.fullmatch(value.strip())
+    if not match:
+        raise UsageError(f"{option}: {value!r} is not a size", f"for example {option} 500MB")
+    number, unit = match.groups()
+    return int(float(number) * 1024 ** (" kmgt".index(unit.lower()) if unit else 0))
 
 
 def dims(values: Iterable[str]) -> dict[str, int]:

@@ -21,9 +21,13 @@ class ProgressBar:
 
     Args:
         visible: Whether a bar may be drawn at all.
+
+    Attributes:
+        seconds: CPU time of every target that has ended, by its name.
     """
 
     def __init__(self, *, visible: bool) -> None:
+        self.seconds: dict[str, float] = {}
         self._visible = visible and sys.stderr.isatty()
         self._now: tuple[str, int, int] = ("", 0, 0)
         self._bar: Progress | None = None
@@ -51,6 +55,10 @@ class ProgressBar:
         with self._lock:
             self._now = (target, index, total)
             self._draw()
+
+    def ended(self, target: str, seconds: float) -> None:
+        """A target is through."""
+        self.seconds[target] = seconds
 
     def _show(self) -> None:
         from rich.console import Console

@@ -46,6 +46,7 @@ def _model(model: ModelReport, report: Report) -> dict[str, Any]:
         "summary": _summary(model.summary) if model.summary else None,
         "layers": [_layer(row) for row in model.layers],
         "assumptions": list(model.assumptions),
+        "notes": list(model.notes),
         "skipped_rules": dict(model.skipped_rules),
     }
 

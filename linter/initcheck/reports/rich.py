@@ -66,7 +66,7 @@ def _block(model: ModelReport, report: Report, style: Style) -> Iterator[Rendera
     for item in report.findings:
         if item.target == model.target:
             yield from _finding(item)
-    for sentence in (*model.assumptions, *skipped_sentences(model)):
+    for sentence in (*model.assumptions, *model.notes, *skipped_sentences(model)):
         yield Padding(Text(f"note: {sentence}"), (0, 0, 0, 2))
 
 

@@ -1,0 +1,1 @@
+"""PyTorch modules: built by their factory, traced and lowered to the graph."""

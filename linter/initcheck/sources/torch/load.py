@@ -1,0 +1,86 @@
+"""A factory to a graph: build, find inputs, trace, lower."""
+
+from __future__ import annotations
+
+import inspect
+from typing import TYPE_CHECKING
+
+from initcheck.graph import Graph, Location
+from initcheck.sources.torch.build import build
+from initcheck.sources.torch.choose import choose_example, real_tensors, trace_example
+from initcheck.sources.torch.locate import Locator, shown_path
+from initcheck.sources.torch.lower import graph_of_trace
+from initcheck.sources.torch.wrappers import unwrap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from initcheck.sources.torch.built import Built
+    from initcheck.sources.torch.inputs import InputShape
+
+__all__ = ["graph_of", "graph_of_trace", "load"]
+
+MEMORY = 2 << 30
+"""Bytes that a model built for real may take."""
+
+
+def load(
+    factory: Callable[[], object],
+    *,
+    root: Path,
+    shapes: Mapping[str, InputShape] | None = None,
+    max_memory: int = MEMORY,
+) -> Graph:
+    """Build a model under the recorder and lower it.
+
+    Args:
+        factory: Returns a module, or ``(module, example inputs)``.
+        root: Folder of the user's project; locations name code below it only.
+        shapes: What ``--input-shape`` says, by name of the argument of ``forward``.
+        max_memory: Bytes of weights up to which a model may be built for real.
+
+    Raises:
+        ModelLoadError: If the factory returns no module that can be traced.
+        UsageError: If ``shapes`` names an argument that ``forward`` has not.
+        Exception: Whatever the factory raises.
+    """
+    built = build(factory, max_memory=max_memory, root=root)
+    return graph_of(built, root=root, shapes=shapes, factory=_line_of(factory, root))
+
+
+def graph_of(
+    built: Built,
+    *,
+    root: Path,
+    shapes: Mapping[str, InputShape] | None = None,
+    factory: Location | None = None,
+) -> Graph:
+    """Trace and lower a built module.
+
+    Args:
+        built: The module and what is known of its tensors.
+        root: As for ``load``.
+        shapes: As for ``load``.
+        factory: Line of the factory, for layers that no code of the user's creates by name.
+
+    Raises:
+        ModelLoadError: If no input can be found, or tracing fails on every route.
+        UsageError: If ``shapes`` names an argument that ``forward`` has not.
+    """
+    module = unwrap(built.module).train()
+    real = real_tensors(module, built)
+    example = choose_example(module, built, shapes, real)
+    trace, reasons = trace_example(module, example, real)
+    return graph_of_trace(trace, module, built, example.describe(), Locator(module, root, factory), reasons)
+
+
+def _line_of(factory: Callable[[], object], root: Path) -> Location | None:
+    factory = inspect.unwrap(factory)
+    try:
+        file = inspect.getsourcefile(factory)
+        line = inspect.getsourcelines(factory)[1]
+    except (TypeError, OSError):
+        return None
+    shown = shown_path(file, root.resolve()) if file else ""
+    return Location(shown, max(line, 1), "factory") if shown else None

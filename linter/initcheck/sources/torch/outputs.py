@@ -1,0 +1,51 @@
+"""Which of the values that a module returns a loss would use."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from torch.utils import _pytree as pytree
+
+from initcheck.sources.torch.calls import Ref
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from initcheck.graph import Value
+
+__all__ = ["main_output", "returned"]
+
+PREFERRED = ("logits", "last_hidden_state")
+"""Names of outputs that a loss uses, the first that is there."""
+
+
+def returned(outputs: Any) -> Iterator[tuple[str, str]]:
+    """(name of the field or key, name of the tensor) of everything returned, in order."""
+    for path, leaf in pytree.tree_flatten_with_path(_opened(outputs))[0]:
+        if isinstance(leaf, Ref):
+            last = path[-1] if path else None
+            field = getattr(last, "key", getattr(last, "name", ""))
+            yield str(field), leaf.name
+
+
+def main_output(outputs: Any, values: Mapping[str, Value]) -> str:
+    """Name of the tensor: logits, else last_hidden_state, else the first real-valued one; empty where there is none."""
+    found = list(returned(outputs))
+    for wanted in PREFERRED:
+        for field, name in found:
+            if field == wanted:
+                return name
+    return next((name for _, name in found if name in values and values[name].is_float), "")
+
+
+def _opened(outputs: Any) -> Any:
+    """Dataclasses as dicts of their fields."""
+    if isinstance(outputs, dict):
+        return {key: _opened(value) for key, value in outputs.items()}
+    if hasattr(outputs, "__dataclass_fields__") and not isinstance(outputs, Ref):
+        return {name: _opened(getattr(outputs, name)) for name in outputs.__dataclass_fields__}
+    if isinstance(outputs, (tuple, list)) and not hasattr(outputs, "_fields"):
+        return [_opened(value) for value in outputs]
+    if hasattr(outputs, "_fields"):
+        return {name: _opened(getattr(outputs, name)) for name in outputs._fields}
+    return outputs

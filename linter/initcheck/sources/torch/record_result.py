@@ -1,0 +1,156 @@
+"""What a recorder knows of the tensors of a module."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from initcheck.distribution import Distribution, Family
+from initcheck.estimate import estimate
+from initcheck.naming import name_scheme
+from initcheck.schemes import init_fans
+from initcheck.sources.torch.built import RecordedTensor
+from initcheck.sources.torch.record_content import Origin
+from initcheck.sources.torch.record_law import Law, constant, distribution
+from initcheck.sources.torch.record_regions import GARBAGE, Absence
+from initcheck.sources.torch.record_values import SAMPLES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from initcheck.sources.torch.record import Recorder
+    from initcheck.sources.torch.record_content import Content
+
+__all__ = ["estimated", "recorded_tensors"]
+
+VALUES_LIMIT = 65536
+"""Elements up to which fixed values are kept."""
+
+_WEIGHTS = ("{}", "parametrizations.{}.original", "parametrizations.{}.original1", "{}_v", "{}_orig")
+"""Names under which the weight beside a bias is kept, parametrised ones included."""
+
+SIGNIFICANCE = 5.0
+"""Standard errors of 4096 values below which a mean is none."""
+
+
+def recorded_tensors(module: torch.nn.Module, recorder: Recorder) -> dict[str, RecordedTensor]:
+    """Every parameter and buffer of a module by name, tied ones under each of their names."""
+    first: dict[int, str] = {}
+    results: dict[str, RecordedTensor] = {}
+    tensors = dict(_named(module))
+    for name, (tensor, is_buffer) in tensors.items():
+        known = first.setdefault(id(tensor), name)
+        if known != name and known in results:
+            results[name] = replace(results[known], name=name, tied_to=known)
+        else:
+            results[name] = _describe(name, tensor, is_buffer, _fans(name, tensor, tensors), recorder)
+    return results
+
+
+def _named(module: torch.nn.Module) -> Iterator[tuple[str, tuple[torch.Tensor, bool]]]:
+    for name, parameter in module.named_parameters(remove_duplicate=False):
+        yield name, (parameter, False)
+    for name, buffer in module.named_buffers(remove_duplicate=False):
+        yield name, (buffer, True)
+
+
+def _fans(name: str, tensor: torch.Tensor, tensors: dict[str, tuple[torch.Tensor, bool]]) -> tuple[int, int]:
+    """Fans as ``nn.init`` counts them, for a bias those of the weight beside it."""
+    path, _, last = name.rpartition(".")
+    if tensor.dim() < 2 and "bias" in last:
+        for form in _WEIGHTS:
+            sibling = tensors.get(f"{path}.{form.format(last.replace('bias', 'weight'))}".lstrip("."))
+            if sibling is not None:
+                return init_fans(sibling[0].shape)
+        return 0, 0
+    return init_fans(tensor.shape)
+
+
+def _describe(
+    name: str, tensor: torch.Tensor, is_buffer: bool, fans: tuple[int, int], recorder: Recorder
+) -> RecordedTensor:
+    shape, dtype = tuple(tensor.shape), str(tensor.dtype).removeprefix("torch.")
+    plain = tensor.layout is torch.strided
+    content = recorder.contents.find(tensor) if plain else None
+    if content is None:
+        law = None if tensor.is_meta or not plain else _estimate(tensor, fans)
+        return RecordedTensor(name, shape, dtype, law, is_buffer=is_buffer, values=None)
+    marks = [mark for mark, _ in content.regions.read(content.runs(tensor))]
+    whole = content.mark(tensor)
+    absent = any(isinstance(mark, Absence) for mark in marks)
+    values = None if absent or content.origin is Origin.DRAWN else _fixed_values(tensor, whole, recorder)
+    known = None if absent else _distribution(tensor, content, whole, fans, recorder)
+    history = tuple(entry.write for entry in content.history)
+    written = not all(mark is GARBAGE for mark in marks) or not tensor.numel()
+    return RecordedTensor(
+        name, shape, dtype, known, history, written, content.overwritten, values=values, is_buffer=is_buffer
+    )
+
+
+def _distribution(
+    tensor: torch.Tensor, content: Content, mark: object, fans: tuple[int, int], recorder: Recorder
+) -> Distribution | None:
+    """Exact where the law is known, estimated where values are; None for what is not a float or not known."""
+    shape = tuple(tensor.shape)
+    if not tensor.is_floating_point() or not tensor.numel():
+        return None
+    if isinstance(mark, Law):
+        return distribution(mark, shape, fans)
+    real = recorder.mirror.real(tensor)
+    if real is not None:
+        return replace(_estimate(real, fans), exact=content.origin is Origin.FIXED)
+    sample = content.values.sample
+    if sample is None or not content.is_whole(tensor) or not sample.is_floating_point():
+        return None
+    return replace(_from_sample(sample, shape, fans), exact=False)
+
+
+def _from_sample(sample: torch.Tensor, shape: tuple[int, ...], fans: tuple[int, int]) -> Distribution:
+    """Distribution of a large tensor by 4096 of its values."""
+    law, _ = estimate((sample.numpy(),), (SAMPLES,))
+    if law.family is Family.CONSTANT:
+        return distribution(constant(law.mean), shape, fans)
+    size = math.prod(shape)
+    mean = law.mean if abs(law.mean) > SIGNIFICANCE * law.std / math.sqrt(SAMPLES) else 0.0
+    scheme = name_scheme(replace(law, scheme=""), shape, *fans)
+    zeros, nonfinite = (round(count / SAMPLES * size) for count in (law.zeros, law.nonfinite))
+    return replace(law, size=size, mean=mean, zeros=zeros, nonfinite=nonfinite, scheme=scheme)
+
+
+def _fixed_values(tensor: torch.Tensor, mark: object, recorder: Recorder) -> np.ndarray | None:
+    """Elements of a small tensor that are no draw."""
+    if tensor.numel() > VALUES_LIMIT or tensor.is_complex():
+        return None
+    if isinstance(mark, Law) and mark.value is not None:
+        return np.full(tuple(tensor.shape), mark.value, np.float64)
+    real = recorder.mirror.real(tensor)
+    return real.detach().double().numpy() if real is not None else None
+
+
+def _estimate(tensor: torch.Tensor, fans: tuple[int, int]) -> Distribution:
+    """Distribution of a tensor by its values."""
+    flat = tensor.detach().cpu().contiguous()
+    name = str(tensor.dtype).removeprefix("torch.")
+    if flat.dtype in {torch.float16, torch.bfloat16}:
+        array = flat.view(torch.uint16).numpy()
+    else:
+        array = flat.numpy() if flat.dtype in {torch.float32, torch.float64} else flat.double().numpy()
+    law, _ = estimate((array,), tuple(tensor.shape), name, fans=fans)
+    return law
+
+
+def estimated(tensor: torch.Tensor, name: str, tensors: dict[str, torch.Tensor]) -> Distribution | None:
+    """Distribution of a real tensor by its values, None for what is not a float.
+
+    Args:
+        tensor: The tensor.
+        name: Its name.
+        tensors: All tensors of its module by name, for the weight beside a bias.
+    """
+    if not tensor.is_floating_point() or not tensor.numel() or tensor.layout is not torch.strided:
+        return None
+    return _estimate(tensor, _fans(name, tensor, {key: (value, False) for key, value in tensors.items()}))
