@@ -16,10 +16,10 @@ from initcheck.sources.onnx.initializers import count_learned, initializer
 from initcheck.sources.onnx.inputs import InputSizes, neutral_input, resolve_inputs
 from initcheck.sources.onnx.known import known_array
 from initcheck.sources.onnx.order import ordered_nodes
-from initcheck.sources.onnx.patterns import rewrite
-from initcheck.sources.onnx.prune import prune
 from initcheck.sources.onnx.read import read_model
 from initcheck.sources.onnx.walk import Walk
+from initcheck.sources.patterns import rewrite
+from initcheck.sources.prune import prune
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

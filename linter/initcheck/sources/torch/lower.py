@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensor
 
 from initcheck.graph import Graph
-from initcheck.sources.onnx.patterns import rewrite
-from initcheck.sources.onnx.prune import prune
+from initcheck.sources.patterns import rewrite
+from initcheck.sources.prune import prune
 from initcheck.sources.torch.lowering.builder import Builder
 from initcheck.sources.torch.lowering.known import Activation, root_view
 from initcheck.sources.torch.lowering.sampling import elements
@@ -98,7 +98,7 @@ def _graph(
         )
     )
     # The patterns read of a builder what both sources' have.
-    nodes = rewrite(prune(builder.nodes, outputs), cast("Any", builder), outputs)
+    nodes = rewrite(prune(builder.nodes, outputs), builder, outputs)
     read = {name for node in nodes for name in node.inputs}
     defined = {name for node in nodes for name in node.outputs}
     inputs = tuple(name for name in trace.inputs if name in read or name in outputs)

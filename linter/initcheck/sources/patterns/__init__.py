@@ -16,25 +16,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from initcheck.sources.onnx.patterns.activations import match_activation
-from initcheck.sources.onnx.patterns.bias import match_bias
-from initcheck.sources.onnx.patterns.dropout import match_dropout
-from initcheck.sources.onnx.patterns.net import Net
-from initcheck.sources.onnx.patterns.norms import match_affine, match_group, match_normalize
-from initcheck.sources.onnx.prune import prune
+from initcheck.sources.patterns.activations import match_activation
+from initcheck.sources.patterns.bias import match_bias
+from initcheck.sources.patterns.dropout import match_dropout
+from initcheck.sources.patterns.net import Net
+from initcheck.sources.patterns.norms import match_affine, match_group, match_normalize
+from initcheck.sources.prune import prune
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from initcheck.graph import Node
-    from initcheck.sources.onnx.builder import Builder
+    from initcheck.sources.patterns.lowered import Lowered
 
 __all__ = ["rewrite"]
 
 PASSES = (match_bias, match_normalize, match_group, match_affine, match_dropout, match_activation)
 
 
-def rewrite(nodes: Sequence[Node], build: Builder, outputs: Sequence[str]) -> tuple[Node, ...]:
+def rewrite(nodes: Sequence[Node], build: Lowered, outputs: Sequence[str]) -> tuple[Node, ...]:
     """The nodes with every spelled-out layer replaced by one node.
 
     Args:

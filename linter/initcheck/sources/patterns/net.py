@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from initcheck.graph import Node
-    from initcheck.sources.onnx.builder import Builder
+    from initcheck.sources.patterns.lowered import Lowered
 
 __all__ = ["Net"]
 
@@ -27,7 +27,7 @@ class Net:
         outputs: Names of graph outputs, each counted as a reader.
     """
 
-    def __init__(self, nodes: Sequence[Node], build: Builder, outputs: Sequence[str]) -> None:
+    def __init__(self, nodes: Sequence[Node], build: Lowered, outputs: Sequence[str]) -> None:
         self.build = build
         self._makers = {output: node for node in nodes for output in node.outputs}
         self._readers = Counter(name for node in nodes for name in node.inputs)

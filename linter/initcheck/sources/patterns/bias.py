@@ -9,7 +9,7 @@ from initcheck.graph import Op
 
 if TYPE_CHECKING:
     from initcheck.graph import Node
-    from initcheck.sources.onnx.patterns.net import Net
+    from initcheck.sources.patterns.net import Net
 
 __all__ = ["match_bias"]
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from initcheck.graph import Node, Op
 
 if TYPE_CHECKING:
-    from initcheck.sources.onnx.patterns.net import Net
+    from initcheck.sources.patterns.net import Net
 
 __all__ = ["match_affine", "match_group", "match_normalize"]
 

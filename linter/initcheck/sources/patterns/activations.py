@@ -17,7 +17,7 @@ from initcheck.graph import Node, Op
 from initcheck.signal.functions import FUNCTIONS
 
 if TYPE_CHECKING:
-    from initcheck.sources.onnx.patterns.net import Net
+    from initcheck.sources.patterns.net import Net
 
 __all__ = ["match_activation"]
 
