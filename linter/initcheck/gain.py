@@ -20,7 +20,7 @@ NEARLY_ONE = 0.1
 """How far the signal gain per layer may be from 1 where the length is kept: 100 layers of SELU gain three decades."""
 
 CANDIDATES = tuple(2.0**power for power in range(-3, 8))
-"""Gains among which the critical one is bracketed; beyond them saturated slopes fall between the nodes."""
+"""Gains among which the critical one is bracketed; no initialiser draws beyond them."""
 
 STEPS = 100
 """Layers after which a length map counts as settled."""

@@ -104,3 +104,13 @@ def test_mean_square_derivative(name: str, mean: float, std: float) -> None:
 def test_unknown_function() -> None:
     with pytest.raises(KeyError):
         apply("no such function", NODES)
+
+
+@pytest.mark.parametrize("name", ["atan", "cos", "erf", "sigmoid", "sin", "tanh"])
+@pytest.mark.parametrize("std", [0.5, 2.0, 5.0, 10.0, 16.0, 50.0])
+def test_the_slope_of_a_bounded_function_is_seen_at_any_scale(name: str, std: float) -> None:
+    z = np.linspace(-10.0, 10.0, 400_001)
+    slope = FUNCTIONS[name].derivative(std * z)
+    expected = np.trapezoid(slope * slope * stats.norm.pdf(z), z)
+    _, found = apply(name, std * NODES)
+    assert WEIGHTS @ (found * found) == pytest.approx(expected, rel=0.03)

@@ -27,11 +27,14 @@ class Function:
         value: f(x, **arguments).
         derivative: f'(x, **arguments); at a kink either side's.
         kinked: Whether the derivative jumps or bends, so that its mean square needs averaging over a quadrature cell.
+        bounded: Whether values stay in a range, so that large arguments confine the slope to a few of them, which fall
+            between two nodes.
     """
 
     value: Callable[..., Table]
     derivative: Callable[..., Table]
     kinked: bool = False
+    bounded: bool = False
 
 
 _ERF = np.frompyfunc(math.erf, 1, 1)
@@ -139,7 +142,7 @@ FUNCTIONS: dict[str, Function] = {
     "abs": Function(np.abs, np.sign, kinked=True),
     "above": Function(lambda x, threshold=0.0: (x > threshold).astype(np.float64), _zero),
     "asinh": Function(np.arcsinh, lambda x: 1.0 / np.sqrt(1.0 + x * x)),
-    "atan": Function(np.arctan, lambda x: 1.0 / (1.0 + x * x)),
+    "atan": Function(np.arctan, lambda x: 1.0 / (1.0 + x * x), bounded=True),
     "below": Function(lambda x, threshold=0.0: (x < threshold).astype(np.float64), _zero),
     "ceil": Function(np.ceil, _zero),
     "celu": Function(
@@ -147,14 +150,14 @@ FUNCTIONS: dict[str, Function] = {
         lambda x, alpha=1.0: np.where(x > 0.0, 1.0, _exp_negative(x / alpha)),
     ),
     "clip": Function(_clip, _clip_derivative, kinked=True),
-    "cos": Function(np.cos, lambda x: -np.sin(x)),
+    "cos": Function(np.cos, lambda x: -np.sin(x), bounded=True),
     "cosh": Function(lambda x: np.cosh(np.clip(x, -300.0, 300.0)), lambda x: np.sinh(np.clip(x, -300.0, 300.0))),
     "elu": Function(
         lambda x, alpha=1.0: np.maximum(x, 0.0) + alpha * _expm1_negative(x),
         lambda x, alpha=1.0: np.where(x > 0.0, 1.0, alpha * _exp_negative(x)),
         kinked=True,
     ),
-    "erf": Function(_erf, lambda x: 2.0 / math.sqrt(math.pi) * np.exp(-x * x)),
+    "erf": Function(_erf, lambda x: 2.0 / math.sqrt(math.pi) * np.exp(-x * x), bounded=True),
     "exp": Function(lambda x: np.exp(np.minimum(x, 300.0)), lambda x: np.exp(np.minimum(x, 300.0))),
     "floor": Function(np.floor, _zero),
     "gelu": Function(lambda x: x * _cumulative(x), lambda x: _cumulative(x) + x * _density(x)),
@@ -192,10 +195,10 @@ FUNCTIONS: dict[str, Function] = {
         lambda x, alpha=_SELU_ALPHA, gamma=_SELU_SCALE: gamma * np.where(x > 0.0, 1.0, alpha * _exp_negative(x)),
         kinked=True,
     ),
-    "sigmoid": Function(_sigmoid, _sigmoid_derivative),
+    "sigmoid": Function(_sigmoid, _sigmoid_derivative, bounded=True),
     "sign": Function(np.sign, _zero),
     "silu": Function(lambda x, beta=1.0: x * _sigmoid(beta * x), _silu_derivative),
-    "sin": Function(np.sin, np.cos),
+    "sin": Function(np.sin, np.cos, bounded=True),
     "sinh": Function(lambda x: np.sinh(np.clip(x, -300.0, 300.0)), lambda x: np.cosh(np.clip(x, -300.0, 300.0))),
     "softplus": Function(_softplus, lambda x, beta=1.0: _sigmoid(beta * x)),
     "softsign": Function(lambda x: x / (1.0 + np.abs(x)), lambda x: 1.0 / (1.0 + np.abs(x)) ** 2, kinked=True),
@@ -203,7 +206,7 @@ FUNCTIONS: dict[str, Function] = {
         lambda x: np.sqrt(np.maximum(x, 0.0)), lambda x: 0.5 * _positive(x) / np.sqrt(np.maximum(x, _TINY))
     ),
     "tan": Function(np.tan, lambda x: 1.0 / np.cos(x) ** 2),
-    "tanh": Function(np.tanh, lambda x: 1.0 - np.tanh(x) ** 2),
+    "tanh": Function(np.tanh, lambda x: 1.0 - np.tanh(x) ** 2, bounded=True),
     "tanh_shrink": Function(lambda x: x - np.tanh(x), lambda x: np.tanh(x) ** 2),
     "soft_shrink": Function(
         lambda x, threshold=0.5: np.sign(x) * np.maximum(np.abs(x) - threshold, 0.0),
@@ -223,14 +226,18 @@ FUNCTIONS: dict[str, Function] = {
 }
 """Name -> function. What is not here is ``opaque``."""
 
-_CELL_POINTS = (np.arange(16) + 0.5) / 16.0 - 0.5
+_CELL_POINTS = (np.arange(32) + 0.5) / 32.0 - 0.5
+
+_WIDE = 0.6
+"""Distance of two nodes' arguments from which the slope of a bounded function is averaged between them."""
 
 
 def apply(name: str, table: Table, **arguments: float) -> tuple[Table, Table]:
     """Value and root-mean-square derivative of a function on a table.
 
-    On quadrature nodes 0.26 apart a jump of the derivative would be placed to 5 % only; the squared derivative is
-    therefore averaged over each node's cell where the function has kinks.
+    On quadrature nodes 0.26 apart a jump of the derivative would be placed to 5 % only, and a quarter of the slope of
+    tanh would be seen at a standard deviation of 8; the squared derivative is therefore averaged over each node's cell
+    where the function has kinks, and where it is bounded and the cell wide.
 
     Args:
         name: Key of ``FUNCTIONS``.
@@ -246,8 +253,10 @@ def apply(name: str, table: Table, **arguments: float) -> tuple[Table, Table]:
     function = FUNCTIONS[name]
     value = function.value(table, **arguments)
     slope = function.derivative(table, **arguments)
-    if function.kinked:
-        width = np.gradient(table)
+    width = np.gradient(table)
+    coarse = (np.abs(width) > _WIDE) & function.bounded | function.kinked
+    if coarse.any():
         cell = function.derivative(table + _CELL_POINTS[:, None] * width, **arguments)
-        slope = np.where(slope < 0.0, -1.0, 1.0) * np.sqrt(np.mean(cell * cell, axis=0))
+        averaged = np.where(slope < 0.0, -1.0, 1.0) * np.sqrt(np.mean(cell * cell, axis=0))
+        slope = np.where(coarse, averaged, slope)
     return value, slope
