@@ -26,7 +26,7 @@ class UnanalysedLayer:
 
     What it checks:
         Whether every weighted layer and every operation on the way to the main output is in the vocabulary and has a
-        law. It is a note, an error under ``--strict``.
+        law. It is a note, a warning when not one weighted layer could be analysed, an error under ``--strict``.
 
     Why it fails:
         What is not understood is passed through as if it changed nothing, up to the next normalisation. Findings
@@ -49,7 +49,7 @@ class UnanalysedLayer:
     code: ClassVar[str] = "INI901"
     name: ClassVar[str] = "unanalysed-layer"
     failure_mode: ClassVar[FailureMode] = FailureMode.RUN
-    severity: ClassVar[Severity] = Severity.NOTE
+    severity: ClassVar[Severity] = Severity.WARNING
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRAPH})
     subsumes: ClassVar[frozenset[str]] = frozenset()
 
@@ -67,7 +67,7 @@ class UnanalysedLayer:
         yield Finding(
             code=self.code,
             name=self.name,
-            severity=self.severity,
+            severity=Severity.NOTE if analysis.analysed_layers else self.severity,
             failure_mode=self.failure_mode,
             message=f"{message}; not understood: {named}" if named else f"{message}; nothing is known of the others",
             cause=f"starting at {paths[0]}" if paths else "",

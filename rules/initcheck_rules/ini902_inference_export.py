@@ -70,7 +70,10 @@ class InferenceExport:
             failure_mode=self.failure_mode,
             message=message,
             cause="findings on variance are notes at most, because in training the batch is normalised",
-            help="torch.onnx.export(model.train(), x, path, training=torch.onnx.TrainingMode.TRAINING)",
+            help=(
+                "torch.onnx.export(model.train(), x, path, training=torch.onnx.TrainingMode.TRAINING, dynamo=False), "
+                "or with the dynamo exporter torch.onnx.export(model.train(), x, path, dynamo=True, optimize=False)"
+            ),
             layers=tuple(dict.fromkeys(node.path or node.name for node in norms)),
             location=norms[0].location if norms else None,
             evidence={"normalisations": len(norms), "folded": analysis.graph.folded_normalization, "bound": 0},
