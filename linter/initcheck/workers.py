@@ -35,11 +35,10 @@ PRELOADED = (
     "initcheck.cli",
     "initcheck.worker",
     "initcheck.sources.torch.target",
-    "initcheck_rules",
     "torch._dynamo",
     "torch.export._trace",
 )
-"""What the server imports. A name that a version of torch lacks is passed over; the last two are what the first export
+"""What the server imports beside the rules. A name that a version of torch lacks is passed over; the last two are what the first export
 imports, seconds that every worker would pay again."""
 
 SERVER_ENVIRONMENT = {"PYTHONSAFEPATH": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
@@ -69,7 +68,7 @@ def run_all(
         at_once: Processes at a time.
         started: Hears of every job that begins.
     """
-    context = _context()
+    context = _context(sorted({type(rule).__module__ for job in jobs for rule in job.rules}))
     waiting = deque(enumerate(jobs))
     running: list[_Worker] = []
     try:
@@ -136,11 +135,12 @@ class _Worker:
         self.connection.close()
 
 
-def _context() -> Any:
+def _context(rules: Sequence[str]) -> Any:
+    """How processes are started, and what each finds imported: the modules of the rules among it."""
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(PRELOADED))
+    context.set_forkserver_preload([*PRELOADED, *rules])
     return context
 
 

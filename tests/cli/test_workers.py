@@ -142,7 +142,7 @@ def test_workers_end_with_a_parent_that_was_killed(folder: Path) -> None:
 def test_where_forking_is_unsafe_each_worker_imports_torch_itself(
     folder: Path, run: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("initcheck.workers._context", lambda: multiprocessing.get_context("spawn"))
+    monkeypatch.setattr("initcheck.workers._context", lambda _: multiprocessing.get_context("spawn"))
     result = run("models.py:build", "wrong.py:ends", "-f", "json")
     assert [model["status"] for model in json.loads(result.stdout)["models"]] == ["ok", "failed"]
 
