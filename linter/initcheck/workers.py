@@ -38,8 +38,11 @@ PRELOADED = (
     "torch._dynamo",
     "torch.export._trace",
 )
-"""What the server imports beside the rules. A name that a version of torch lacks is passed over; the last two are what the first export
-imports, seconds that every worker would pay again."""
+"""What the server imports beside the rules.
+
+A name that a version of torch lacks is passed over; the last two are what the first export imports, seconds that every
+worker would pay again.
+"""
 
 SERVER_ENVIRONMENT = {"PYTHONSAFEPATH": "1", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 

@@ -28,9 +28,12 @@ def test_one_finding_is_one_line_at_any_width_and_with_any_message(report: Repor
 
 
 def test_the_target_is_named_unless_the_location_names_it(report: Report) -> None:
-    finding = replace(report.findings[0].finding, location=Location("models.py", 41))
+    finding = replace(report.findings[0].finding, location=Location("models.py", 41, "exact"))
     inside = replace(report, findings=(ReportedFinding("models.py:build", finding),))
     assert render("concise", inside, Style()).startswith("models.py:41: error INI101 signal shrinks")
+    factory = replace(finding, location=Location("models.py", 3, "factory"))
+    one_of_many = replace(report, findings=(ReportedFinding("models.py:build", factory),))
+    assert render("concise", one_of_many, Style()).startswith("models.py:3: error INI101 models.py:build: signal")
     outside = replace(report, findings=(ReportedFinding("m.onnx", finding),))
     assert render("concise", outside, Style()).startswith("models.py:41: error INI101 m.onnx: signal shrinks")
 

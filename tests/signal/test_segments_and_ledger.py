@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sampling import fold, known
 
+from initcheck.analysis import Analysis
 from initcheck.builder import Builder
 from initcheck.graph import Graph, Op
 from initcheck.signal.forward import Forward, propagate
@@ -219,3 +220,12 @@ def test_the_first_segment_starts_at_the_first_layer(scale: float) -> None:
     read = known(forward, x)
     assert read.gain == pytest.approx(scale * scale)
     assert sums(forward)[0, Quantity.SIGNAL] == pytest.approx(segment.signal_gain)
+
+
+def test_what_is_computed_from_parameters_alone_is_no_segment() -> None:
+    b = Builder((32, 64))
+    shift = b.node(Op.EXPAND, (b.parameter("position", (1, 64), "normal(0, 1)"),), (1, 64))
+    x = b.activation(b.linear(b.x, 64))
+    y = b.combine(Op.ADD, x, b.normalize(shift))
+    segments = Analysis(b.graph(b.linear(y, 10))).segments
+    assert [math.isfinite(segment.signal_gain) for segment in segments] == [True]

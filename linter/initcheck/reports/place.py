@@ -20,5 +20,7 @@ def sentence(item: ReportedFinding) -> str:
     """The message, with the target in front where the place does not name it."""
     message = " ".join(item.finding.message.split())
     location = item.finding.location
-    named = location is None or item.target == location.file or item.target.startswith(f"{location.file}:")
+    # A line that only says which factory or class it is does not tell apart the targets of one file.
+    exact = location is not None and location.confidence == "exact" and item.target.startswith(f"{location.file}:")
+    named = location is None or item.target == location.file or exact
     return message if named else f"{item.target}: {message}"

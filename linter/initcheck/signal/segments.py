@@ -110,7 +110,14 @@ def _ends(
 ) -> dict[int, list[_End]]:
     """Segment -> where it ends: normalisations off the residual branches, heads, or else the main output."""
     ends: dict[int, list[_End]] = {}
+    # What is computed from parameters alone has no input to lose.
+    dependent = set(graph.inputs)
     for node in graph.nodes:
+        if dependent.isdisjoint(node.inputs):
+            continue
+        dependent.update(node.outputs)
+        if node.inputs[0] not in dependent:
+            continue
         x = signals.get(node.inputs[0]) if node.inputs and node.name in structure.active else None
         if x is None:
             continue

@@ -240,3 +240,15 @@ def test_main_output(outputs: Any, expected: str) -> None:
 
     values = {"a": Value((1,)), "b": Value((1,)), "ids": Value((1,), "int64")}
     assert main_output(outputs, values) == expected
+
+
+def test_a_standardised_weight_is_a_weight() -> None:
+    def standardised(x: torch.Tensor, w: torch.Tensor) -> torch.Tensor:
+        flat = functional.batch_norm(w.reshape(1, 16, -1), None, None, training=True)
+        return functional.conv1d(x.transpose(1, 2), flat.reshape(16, 8, 3)).transpose(1, 2)
+
+    result = graph(standardised, w=(16, 8, 3))
+    node = only(result, Op.CONV)
+    assert not [other for other in result.nodes if other.op in {Op.OPAQUE, Op.NORMALIZE}]
+    weight = result.parameters[node.inputs[1]]
+    assert weight.distribution.variance == pytest.approx(1.0, rel=1e-3)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 from torch.utils import _device
+from torch.utils import _pytree as pytree
 
 from initcheck.errors import ModelLoadError
 from initcheck.sources.torch.built import Built, RecordedTensor
@@ -118,7 +119,19 @@ def _call(
         module, inputs = _take_apart(recorder.watch(factory))
         if _is_lazy(module):
             _materialize(module, example if inputs is None else inputs)
+    inputs = _with_values(inputs, recorder)
     return Built(module, inputs, recorded_tensors(module, recorder), on_meta and _all_meta(module))
+
+
+def _with_values(inputs: Example, recorder: Recorder) -> Example:
+    """Inputs made on the meta device with the values that were kept of them: lengths, masks, ids that forward reads."""
+
+    def valued(tensor: torch.Tensor) -> torch.Tensor:
+        real = recorder.mirror.real(tensor)
+        return tensor if real is None or real is tensor else real.clone()
+
+    result: Example = pytree.tree_map_only(torch.Tensor, valued, inputs)
+    return result
 
 
 def _take_apart(result: object) -> tuple[torch.nn.Module, Example]:

@@ -25,6 +25,10 @@ DECLARED = ("example_input", "example_input_array", "example_inputs")
 """Attributes that declare inputs; the second is Lightning's."""
 
 
+LARGEST = 1 << 24
+"""Elements of a declared input up to which it is given values."""
+
+
 @dataclass(frozen=True, slots=True)
 class InputShape:
     """What ``--input-shape NAME=SIZES[:dtype]`` says of one input.
@@ -99,6 +103,7 @@ def find_examples(
 
 
 def _declared(value: Any, origin: str) -> Iterator[Example]:
+    value = pytree.tree_map_only(torch.Tensor, _with_elements, value)
     if isinstance(value, dict):
         example = Example((), value, origin)
     elif isinstance(value, (tuple, list)):
@@ -111,6 +116,16 @@ def _declared(value: Any, origin: str) -> Iterator[Example]:
     if larger is not None:
         yield larger
     yield example
+
+
+def _with_elements(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor without values, made while the model was built on the meta device, as one that forward can run on."""
+    if not tensor.is_meta or tensor.numel() > LARGEST:
+        return tensor
+    if tensor.is_floating_point():
+        return torch.randn(tensor.shape, generator=torch.Generator().manual_seed(0)).to(tensor.dtype)
+    # One is a valid id, length, step and mask alike; zero is no length, and masks everything.
+    return torch.ones(tensor.shape, dtype=tensor.dtype)
 
 
 def _enlarged(example: Example) -> Example | None:
@@ -167,4 +182,6 @@ def _describe(value: Any) -> str:
         return f"{dtype_name(value.dtype)}{list(value.shape)}"
     if isinstance(value, (tuple, list)):
         return f"({', '.join(map(_describe, value))})"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {_describe(item)}' for key, item in value.items())}}}"
     return "" if value is None else repr(value)[:40]

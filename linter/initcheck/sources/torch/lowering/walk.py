@@ -50,6 +50,9 @@ _LAYERS = frozenset(
 )
 """Operators that stay layers even where no activation enters: learned queries and positions pass through them."""
 
+_WEIGHT_FIRST = frozenset({"_embedding_bag", "embedding", "embedding_bag"})
+"""Operators whose first argument is their weight."""
+
 
 def walk(trace: Trace, build: Builder) -> None:
     """Lower every call of a trace whose inputs, parameters and constants the builder knows."""
@@ -83,7 +86,9 @@ def _without_node(call: Call, args: Any, kwargs: Mapping[str, Any], results: tup
     if any(isinstance(leaf, (Activation, Gate)) for leaf in leaves):
         return None
     viewed = look_through(call, args, kwargs)
-    if viewed is not None or (name in _LAYERS and _has_weight(args, kwargs)):
+    # What normalises a parameter without scale or shift computes a weight (weight standardisation), it is no layer.
+    rest = args if name in _WEIGHT_FIRST else args[1:]
+    if viewed is not None or (name in _LAYERS and _has_weight(rest, kwargs)):
         return viewed
     return fold(call, args, kwargs, results)
 
