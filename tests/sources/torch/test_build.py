@@ -39,6 +39,18 @@ def test_example_inputs_of_the_factory(given: object, example: object) -> None:
     assert built.example == example
 
 
+def test_example_inputs_made_on_the_meta_device_keep_their_values() -> None:
+    def factory() -> object:
+        return nn.Linear(2, 2), {"lengths": torch.tensor([8, 5]), "mask": torch.ones(300, 300), "x": torch.zeros(3, 2)}
+
+    built = build(factory, max_memory=0, root=ROOT)
+    assert built.on_meta
+    assert isinstance(built.example, dict)
+    assert built.example["lengths"].tolist() == [8, 5]
+    assert built.example["mask"].sum() == 300 * 300
+    assert built.example["x"].tolist() == [[0.0, 0.0]] * 3
+
+
 @pytest.mark.parametrize("result", [None, 3, (1, 2), nn.Linear])
 def test_what_is_no_module_is_refused(result: object) -> None:
     with pytest.raises(ModelLoadError, match=r"not a torch\.nn\.Module"):

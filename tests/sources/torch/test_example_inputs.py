@@ -72,6 +72,24 @@ def test_a_batch_of_one_becomes_two() -> None:
     assert [example.args[0].shape[0] for example in examples] == [2, 1]
 
 
+def test_a_declared_example_without_values_is_given_some() -> None:
+    meta = {"device": "meta"}
+    module = Two()
+    module.example_input_array = (
+        torch.randn(7, 6, dtype=torch.bfloat16, **meta),
+        torch.zeros(7, dtype=torch.int64, **meta),
+    )
+    x, scale = first(module).args
+    assert (x.device.type, x.dtype, x.shape) == ("cpu", torch.bfloat16, (7, 6))
+    assert x.float().std() > 0.5
+    assert scale.tolist() == [1] * 7
+
+
+def test_a_dict_among_the_arguments_is_described() -> None:
+    example = first(Two(), ({"x": torch.randn(4, 6), "y": [torch.ones(2), None]},))
+    assert example.describe() == "{x: float32[4, 6], y: (float32[2], )} (returned by the factory)"
+
+
 def test_element_types() -> None:
     example = first(Strict(), input_ids=InputShape((2, 3)), weights=InputShape((2, 3, 4), "float64"))
     assert (example.kwargs["input_ids"].dtype, example.kwargs["weights"].dtype) == (torch.int64, torch.float64)
