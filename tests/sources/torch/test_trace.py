@@ -113,6 +113,23 @@ def test_a_forward_pass_that_raises_is_one_clear_line() -> None:
         graph_of(as_built(Failing()), root=HERE)
 
 
+class Packed(nn.Module):
+    def __init__(self, kind: type[nn.RNNBase]) -> None:
+        super().__init__()
+        self.rnn = kind(4, 6, batch_first=True)
+
+    def forward(self, x: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        packed = nn.utils.rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        return self.rnn(packed)[0].data
+
+
+@pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
+def test_a_packed_sequence_is_said_to_be_not_understood(kind: type[nn.RNNBase]) -> None:
+    graph = graph_of(as_built(Packed(kind), (torch.randn(2, 5, 4), torch.tensor([5, 3]))), root=HERE)
+    [node] = [node for node in graph.nodes if node.path == "rnn" and node.op is Op.OPAQUE]
+    assert node.attributes["type"] in {"aten::lstm", "aten::gru", "aten::rnn_tanh"}
+
+
 class Caching(nn.Module):
     def __init__(self) -> None:
         super().__init__()

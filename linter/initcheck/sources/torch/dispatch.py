@@ -44,10 +44,10 @@ WHOLE: dict[Callable[..., Any], Any] = {
     torch.conv_transpose1d: _ATEN.conv_transpose1d.default,
     torch.conv_transpose2d: _ATEN.conv_transpose2d.input,
     torch.conv_transpose3d: _ATEN.conv_transpose3d.input,
-    torch.lstm: _ATEN.lstm.input,
-    torch.gru: _ATEN.gru.input,
-    torch.rnn_tanh: _ATEN.rnn_tanh.input,
-    torch.rnn_relu: _ATEN.rnn_relu.input,
+    torch.lstm: _ATEN.lstm,
+    torch.gru: _ATEN.gru,
+    torch.rnn_tanh: _ATEN.rnn_tanh,
+    torch.rnn_relu: _ATEN.rnn_relu,
     torch.bilinear: _ATEN.bilinear.default,
     torch.gru_cell: _ATEN.gru_cell.default,
     torch.lstm_cell: _ATEN.lstm_cell.default,
@@ -199,14 +199,22 @@ class _Functions(TorchFunctionMode):
         finally:
             self.recorder.silent = False
         if isinstance(operator, OpOverloadPacket):
-            padding = kwargs.get("padding", args[4] if len(args) > 4 else 0)
-            operator = operator.padding if isinstance(padding, str) else operator.default
+            operator = _overload(operator, args, kwargs)
         self.recorder.record(operator, *_as_operator(func, args, kwargs), result)
         return result
 
 
 def _operator(func: Any) -> Any:
     return _ATEN.einsum.default if func is torch.einsum else WHOLE.get(func) or DROPOUTS.get(func)
+
+
+def _overload(packet: Any, args: Any, kwargs: Any) -> Any:
+    """Which operator of several a call means."""
+    if "input" in packet.overloads():
+        # A packed sequence has one argument more before the flag for biases: its batch sizes.
+        return packet.input if isinstance(args[3], bool) else packet.data
+    padding = kwargs.get("padding", args[4] if len(args) > 4 else 0)
+    return packet.padding if isinstance(padding, str) else packet.default
 
 
 def _as_operator(func: Any, args: Any, kwargs: Any) -> tuple[Any, Any]:
