@@ -100,6 +100,8 @@ def test_element_types() -> None:
 def test_an_input_that_forward_has_not() -> None:
     with pytest.raises(UsageError, match=r"forward has no argument .input_id..*did you mean input_ids"):
         first(Strict(), input_id=InputShape((2, 3)))
+    with pytest.raises(UsageError, match=r"forward has no argument 'x'; its arguments: input_ids, weights"):
+        first(Strict(), x=InputShape((2, 3)))
 
 
 def test_inputs_that_were_not_named_are_guessed() -> None:

@@ -145,7 +145,8 @@ def _with_shapes(module: nn.Module, shapes: Mapping[str, InputShape]) -> Iterato
     free = any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.values())
     for name in shapes:
         if name not in signature and not free:
-            raise UsageError(f"--input-shape: forward has no argument {name!r}", did_you_mean(name, tuple(signature)))
+            hint = did_you_mean(name, tuple(signature)) or f"its arguments: {', '.join(signature) or 'none'}"
+            raise UsageError(f"--input-shape: forward has no argument {name!r}", hint)
     stated = {name: _tensor(name, shape) for name, shape in shapes.items()}
     missing = [
         name
