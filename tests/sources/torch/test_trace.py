@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,6 +112,28 @@ def test_a_forward_pass_that_raises_is_one_clear_line() -> None:
     assert "\n" not in str(caught.value)
     with pytest.raises(ModelLoadError, match="no example input fits forward"):
         graph_of(as_built(Failing()), root=HERE)
+
+
+class Coin(nn.Module):
+    """Skips layers by Python's generator, as stochastic depth is often written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(4, 4) for _ in range(16))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for layer in self.layers:
+            if random.random() < 0.5:
+                x = layer(x)
+        return x
+
+
+def test_coins_of_a_forward_pass_fall_alike() -> None:
+    state = random.getstate()
+    first, second = (graph_of(as_built(Coin(), torch.randn(2, 4)), root=HERE) for _ in range(2))
+    assert [layer.path for layer in Analysis(first).layers] == [layer.path for layer in Analysis(second).layers]
+    assert 0 < len(first.unused) < 32
+    assert random.getstate() == state
 
 
 class Packed(nn.Module):

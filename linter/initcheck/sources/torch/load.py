@@ -10,6 +10,7 @@ from initcheck.sources.torch.build import build
 from initcheck.sources.torch.choose import choose_example, real_tensors, trace_example
 from initcheck.sources.torch.locate import Locator, shown_path
 from initcheck.sources.torch.lower import graph_of_trace
+from initcheck.sources.torch.record_seeds import seeded
 from initcheck.sources.torch.wrappers import unwrap
 
 if TYPE_CHECKING:
@@ -70,8 +71,10 @@ def graph_of(
     """
     module = unwrap(built.module).train()
     real = real_tensors(module, built)
-    example = choose_example(module, built, shapes, real)
-    trace, reasons = trace_example(module, example, real)
+    # A forward pass may toss coins (layer drop, stochastic depth), which decide what there is to trace.
+    with seeded():
+        example = choose_example(module, built, shapes, real)
+        trace, reasons = trace_example(module, example, real)
     return graph_of_trace(trace, module, built, example.describe(), Locator(module, root, factory), reasons)
 
 

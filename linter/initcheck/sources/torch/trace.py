@@ -12,6 +12,7 @@ from torch.utils import _pytree as pytree
 
 from initcheck.sources.torch.dispatch import dispatch_trace
 from initcheck.sources.torch.export import export_trace
+from initcheck.sources.torch.record_seeds import seeded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -115,8 +116,7 @@ def _on_fake(module: torch.nn.Module, example: Example) -> Trace:
 def _on_real(module: torch.nn.Module, example: Example, real: Tensors) -> Trace:
     traces: list[Trace] = []
     for seed in range(SEEDS):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             traces.append(dispatch_trace(module, example, real(), fake=False))
     return max(traces, key=_parameters_read)
 
