@@ -230,6 +230,8 @@ Pair = namedtuple("Pair", ["hidden", "last_hidden_state"])
         ((Ref("ids"), Ref("a")), "a"),
         ({"loss": Ref("a"), "logits": Ref("b")}, "b"),
         (Output(Ref("a"), Ref("b")), "b"),
+        ({"loss": Ref("a"), "logits": {"head": Ref("b")}}, "b"),
+        ({"loss": Ref("a"), "logits": (Ref("b"), Ref("a"))}, "b"),
         (Pair(Ref("a"), Ref("b")), "b"),
         ([{"nested": [Ref("b")]}], "b"),
         ((Ref("ids"),), ""),

@@ -20,12 +20,14 @@ PREFERRED = ("logits", "last_hidden_state")
 
 
 def returned(outputs: Any) -> Iterator[tuple[str, str]]:
-    """(name of the field or key, name of the tensor) of everything returned, in order."""
+    """(name of the field or key, name of the tensor) of everything returned, in order.
+
+    What lies below a preferred name goes by that name: the logits of several heads are logits.
+    """
     for path, leaf in pytree.tree_flatten_with_path(_opened(outputs))[0]:
         if isinstance(leaf, Ref):
-            last = path[-1] if path else None
-            field = getattr(last, "key", getattr(last, "name", ""))
-            yield str(field), leaf.name
+            fields = [str(getattr(key, "key", getattr(key, "name", ""))) for key in path]
+            yield next((field for field in fields if field in PREFERRED), fields[-1] if fields else ""), leaf.name
 
 
 def main_output(outputs: Any, values: Mapping[str, Value]) -> str:
