@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from initcheck.report import LayerRow, Summary
+    from initcheck.signal.backward import Backward
     from initcheck.signal.forward import Contribution, Forward, Quantity, Segment
     from initcheck.signal.signal import Signal
     from initcheck.trained import TrainedEvidence
@@ -97,6 +98,20 @@ class Analysis:
         from initcheck.signal.forward import propagate
 
         return propagate(self.graph, self.structure, typical=True)
+
+    @cached_property
+    def backward(self) -> Backward:
+        """Gradients in mean field, from an independent standard normal cotangent at the main output."""
+        from initcheck.signal.backward import propagate_back
+
+        return propagate_back(self.graph, self.structure, self.forward, typical=False)
+
+    @cached_property
+    def typical_backward(self) -> Backward:
+        """Gradients on the typical path (the mean of their logarithm, what a user measures)."""
+        from initcheck.signal.backward import propagate_back
+
+        return propagate_back(self.graph, self.structure, self.typical, typical=True)
 
     @cached_property
     def trained(self) -> TrainedEvidence | None:

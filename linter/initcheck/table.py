@@ -93,6 +93,7 @@ def _poisoned(graph: Graph) -> frozenset[str]:
 def _row(analysis: Analysis, node: Node, last: Node, layer: Layer | None, *, poisoned: bool) -> LayerRow:
     signal = analysis.typical.signals.get(last.outputs[0])
     expected = analysis.forward.signals.get(last.outputs[0])
+    gradient = analysis.typical_backward.gradients.get(last.outputs[0])
     return LayerRow(
         path=_path(node),
         kind=node.kind or node.op.value,
@@ -103,7 +104,7 @@ def _row(analysis: Analysis, node: Node, last: Node, layer: Layer | None, *, poi
         log10_mean_square=None if poisoned else _log10(signal.mean_square if signal else None),
         log10_mean_square_expected=None if poisoned else _log10(expected.mean_square if expected else None),
         log10_signal=None if poisoned else _log10(signal.gain if signal else None),
-        log10_gradient_mean_square=None,
+        log10_gradient_mean_square=None if poisoned else _log10(gradient.mean_square if gradient else None),
         log_length_variance=signal.log_length_variance() if signal else None,
         uncertainty=signal.uncertainty if signal else None,
         state=_state(signal, poisoned=poisoned),

@@ -76,11 +76,13 @@ class Mixing:
         same: E Σ_b A_ab², the weight with which a query sees one value.
         other: E Σ_b A_ab A_a'b, the overlap of two queries.
         perturbation: Mean square of Σ_b δA_ab v_b per unit variance of v.
+        response: The same for logits that change by independent amounts of mean square one.
     """
 
     same: float
     other: float
     perturbation: float
+    response: float
 
 
 @dataclass(frozen=True, slots=True)

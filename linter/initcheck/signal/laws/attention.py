@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["AttentionLaw", "MatmulLaw", "SoftmaxLaw"]
+__all__ = ["AttentionLaw", "Chain", "MatmulLaw", "SoftmaxLaw", "composed"]
 
 _Overlaps: TypeAlias = tuple[float, float, float]
 _ROWS = 16
@@ -116,7 +116,7 @@ def attention_weights(x: Signal, logits: Logits, shape: tuple[int, ...], context
     """Softmax of logits over the last axis."""
     queries, keys = shape[-2], shape[-1]
     same, other, response = overlaps(logits.variance, logits.row_correlation, queries, keys, logits.mask)
-    mixing = Mixing(same, other, response * logits.perturbation)
+    mixing = Mixing(same, other, response * logits.perturbation, response)
     result = context.create(
         Moments(same / keys, 1.0 / keys, max(other, 0.0) / keys, 1.0 / keys**2, mixing.perturbation / keys),
         x,
@@ -222,29 +222,49 @@ class AttentionLaw:
 
     def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
         """Mixed values."""
-        query, key, value = args[0], args[1], args[2]
-        shape = context.shape(node)
-        if not (isinstance(query, Signal) and isinstance(key, Signal) and isinstance(value, Signal)) or shape is None:
+        value, shape = args[2], context.shape(node)
+        chain = composed(node, args, context)
+        if chain is None or not isinstance(value, Signal) or shape is None or chain.weights.mixing is None:
             return (None,)
-        queries, keys = query.shape[-2], key.shape[-2]
-        scale = float(node.attributes.get("scale") or 1.0 / math.sqrt(query.shape[-1]))
-        transposed = replace(
-            key,
-            shape=(*key.shape[:-2], key.shape[-1], key.shape[-2]),
-            axes=(*key.axes[:-2], key.axes[-1], key.axes[-2]),
-        )
-        logits = products(query, transposed, (*query.shape[:-1], keys), context).scaled(scale)
-        mask = _mask(args[3] if len(args) > 3 else None)
-        if node.attributes.get("causal"):
-            causal = np.where(np.tri(queries, keys, keys - queries) > 0, 0.0, -np.inf)
-            mask = causal if mask is None else mask + causal
-        if logits.logits is None:
-            return (None,)
-        state = replace(logits.logits, mask=mask)
-        weights = attention_weights(logits, state, logits.shape, context)
-        if weights.mixing is None:
-            return (None,)
-        return (mixed(weights.mixing, value, shape, context), *(None,) * (len(node.outputs) - 1))
+        return (mixed(chain.weights.mixing, value, shape, context), *(None,) * (len(node.outputs) - 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The inside of scaled dot-product attention.
+
+    Attributes:
+        keys: Keys with positions last.
+        scale: Factor on the inner products.
+        weights: Attention weights.
+    """
+
+    keys: Signal
+    scale: float
+    weights: Signal
+
+
+def composed(node: Node, args: Sequence[Argument], context: Context) -> Chain | None:
+    """Logits and weights of attention as one operation; None where queries or keys are not known."""
+    query, key = args[0], args[1]
+    if not (isinstance(query, Signal) and isinstance(key, Signal)):
+        return None
+    queries, keys = query.shape[-2], key.shape[-2]
+    scale = float(node.attributes.get("scale") or 1.0 / math.sqrt(query.shape[-1]))
+    transposed = replace(
+        key,
+        shape=(*key.shape[:-2], key.shape[-1], key.shape[-2]),
+        axes=(*key.axes[:-2], key.axes[-1], key.axes[-2]),
+    )
+    logits = products(query, transposed, (*query.shape[:-1], keys), context).scaled(scale)
+    mask = _mask(args[3] if len(args) > 3 else None)
+    if node.attributes.get("causal"):
+        causal = np.where(np.tri(queries, keys, keys - queries) > 0, 0.0, -np.inf)
+        mask = causal if mask is None else mask + causal
+    if logits.logits is None:
+        return None
+    state = replace(logits.logits, mask=mask)
+    return Chain(transposed, scale, attention_weights(logits, state, logits.shape, context))
 
 
 def _mask(argument: Argument) -> NDArray[np.float64] | None:

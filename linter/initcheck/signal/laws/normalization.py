@@ -18,11 +18,11 @@ from initcheck.signal.signal import Signal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["NormalizeLaw"]
+__all__ = ["NormalizeLaw", "Removed", "affine", "length_fluctuation", "statistics_of"]
 
 
 @dataclass(frozen=True, slots=True)
-class _Removed:
+class Removed:
     """What a normalisation subtracts and divides by.
 
     Attributes:
@@ -55,8 +55,8 @@ class NormalizeLaw:
         epsilon = float(node.attributes.get("epsilon", 1e-5))
         if kind == "batch" and not node.attributes.get("training", True):
             return (_stored_statistics(x, args, epsilon),)
-        removed = _removed(kind, node, x, context)
-        gamma, beta = _affine(args)
+        removed = statistics_of(kind, node, x, context.batch)
+        gamma, beta = affine(args)
         divisor = removed.variance + epsilon
         moments = moments_of(x)
         if kind == "rms":
@@ -103,24 +103,29 @@ class NormalizeLaw:
         )
 
 
-def _response(x: Signal, removed: _Removed, divisor: float, *, centred: bool) -> float:
+def _response(x: Signal, removed: Removed, divisor: float, *, centred: bool) -> float:
     """What a statistic of n elements does to a perturbation beyond dividing by the expected variance.
 
-    The directions of the mean and of x itself are taken out, 1 - 2/n (THEORY 2.11), and the variance of n elements
-    fluctuates, E[1/v] = (1 + (κ-1)/n) / E[v] with κ the kurtosis; both only as far as epsilon lets the divisor move.
+    The directions of the mean and of x itself are taken out, 1 - 2/n (THEORY 2.11), as far as epsilon lets the divisor
+    move.
     """
     n = removed.group
     if n <= 2.0 or divisor <= 0.0:
         return 0.0
+    share = removed.variance / divisor
+    directions = share + 1.0 if centred else share
+    return (1.0 - directions / n) * length_fluctuation(x, removed, share, centred=centred)
+
+
+def length_fluctuation(x: Signal, removed: Removed, share: float, *, centred: bool) -> float:
+    """E[1/(v + ε)] times E[v] + ε: the variance of n elements fluctuates by (κ - 1)/n, κ the kurtosis."""
     deviations = x.table - x.mean if centred else x.table
     square = expectation(deviations**2)
     kurtosis = expectation(deviations**4) / square**2 if square > 0.0 else 1.0
-    share = removed.variance / divisor
-    directions = share + 1.0 if centred else share
-    return (1.0 - directions / n) * (1.0 + share * share * min((kurtosis - 1.0) / n, 1.0))
+    return 1.0 + share * share * min((kurtosis - 1.0) / max(removed.group, 1.0), 1.0)
 
 
-def _affine(args: Sequence[Argument]) -> tuple[Factor, Factor]:
+def affine(args: Sequence[Argument]) -> tuple[Factor, Factor]:
     """Scale γ and shift β as factors, (1, 0) where absent."""
     parts = []
     for index, default in ((1, 1.0), (2, 0.0)):
@@ -145,25 +150,26 @@ def _shifted(moments: Moments, beta: Factor) -> Moments:
     )
 
 
-def _removed(kind: str, node: Node, x: Signal, context: Context) -> _Removed:
+def statistics_of(kind: str, node: Node, x: Signal, batch: int) -> Removed:
+    """What a normalisation of this kind subtracts from x and divides by."""
     features, positions = _group(kind, node, x)
     if kind == "rms":
-        return _Removed(0.0, 0.0, x.mean_square, float(features * positions))
+        return Removed(0.0, 0.0, x.mean_square, float(features * positions))
     # Positions of unequal length share less than their pair moment says: squared mean root of the profile (THEORY 2.6).
     share = 1.0 if x.profile is None else float(np.mean(np.sqrt(np.maximum(x.profile, 0.0)))) ** 2
     coherent = x.mean * x.mean
     within = (x.mean_square + (positions - 1) * share * x.pair_position) / positions
     between = share * x.pair_sample
     if kind == "batch":
-        common = (within + (context.batch - 1) * between) / context.batch
-        return _Removed(common, common, max(x.mean_square - common, 0.0), float(context.batch * positions))
+        common = (within + (batch - 1) * between) / batch
+        return Removed(common, common, max(x.mean_square - common, 0.0), float(batch * positions))
 
     def of_means(pair: float) -> float:
         """Second moment of means over the features from that of one feature: the mean of n units is random by v/n."""
         return coherent + (pair - coherent) / features
 
     moment = of_means(within)
-    return _Removed(
+    return Removed(
         position=moment if positions > 1 else of_means(x.pair_position),
         sample=of_means(between),
         variance=max(x.mean_square - moment, 0.0),
@@ -189,7 +195,7 @@ def _normalised_axes(kind: str, node: Node, x: Signal) -> tuple[int, ...]:
 
 def _stored_statistics(x: Signal, args: Sequence[Argument], epsilon: float) -> Signal | None:
     """Batch norm in inference mode: γ / sqrt(σ² + ε) x + shift, with the statistics that the file stores."""
-    gamma, beta = _affine(args)
+    gamma, beta = affine(args)
     mean = operand(args[3]) if len(args) > 3 else 0.0
     variance = operand(args[4]) if len(args) > 4 else 1.0
     if isinstance(variance, Factor):

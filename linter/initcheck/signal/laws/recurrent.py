@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from initcheck.graph import Node
     from initcheck.signal.law import Argument, Context
 
-__all__ = ["RecurrentLaw"]
+__all__ = ["Cell", "Gate", "RecurrentLaw", "cell_of"]
 
 _GATES = {"rnn": ("h",), "gru": ("z", "r", "n"), "lstm": ("i", "o", "f", "g")}
 """Order in which a cell's gates are stacked when the source does not say."""
@@ -51,6 +51,21 @@ class _Bias:
         return both, both * both + variance
 
 
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Moments of one gate, or of the function that shows a cell, at one step.
+
+    Attributes:
+        mean: E[f].
+        mean_square: E[f²].
+        response: E[f'²].
+    """
+
+    mean: float
+    mean_square: float
+    response: float
+
+
 class RecurrentLaw:
     """RNN, GRU and LSTM (THEORY 2.3): steps are treated as independent layers, gates as independent of what they gate.
 
@@ -64,17 +79,12 @@ class RecurrentLaw:
         """The sequence of states, then the last state (and the last cell)."""
         x, weight, recurrent = args[0], args[1], args[2]
         unknown: tuple[Signal | None, ...] = (None,) * len(node.outputs)
-        cell = str(node.attributes["cell"])
-        activation = str(node.attributes.get("activation", "tanh"))
         if not (isinstance(x, Signal) and isinstance(weight, Parameter) and isinstance(recurrent, Parameter)):
             return unknown
-        if cell not in _GATES or activation not in FUNCTIONS:
+        cell = cell_of(node, x, weight, recurrent, args[3] if len(args) > 3 else None)
+        if cell is None:
             return unknown
-        gates = tuple(node.attributes.get("gates", _GATES[cell]))
-        hidden = int(node.attributes["hidden"])
-        step = _Cell(cell, activation, _inflow(x, weight, node), hidden * recurrent.distribution.mean_square)
-        step.biases = _biases(args[3] if len(args) > 3 else None, gates, hidden, int(node.attributes["directions"]))
-        states, cells = step.run(max(x.positions, 1))
+        states, cells = cell.run(max(x.positions, 1))
         series = [_mean(states), states[-1], cells[-1]]
         uncertainty = weight_uncertainty(weight) + weight_uncertainty(recurrent)
         outputs: list[Signal | None] = []
@@ -94,8 +104,26 @@ class RecurrentLaw:
         return tuple(outputs)
 
 
-class _Cell:
-    """One step of a cell on second moments."""
+def cell_of(node: Node, x: Signal, weight: Parameter, recurrent: Parameter, bias: Argument) -> Cell | None:
+    """The cell of a recurrent layer, ready to run; None for one that is not known."""
+    kind, activation = str(node.attributes["cell"]), str(node.attributes.get("activation", "tanh"))
+    if kind not in _GATES or activation not in FUNCTIONS:
+        return None
+    hidden = int(node.attributes["hidden"])
+    cell = Cell(kind, activation, _inflow(x, weight, node), hidden * recurrent.distribution.mean_square)
+    gates = tuple(node.attributes.get("gates", _GATES[kind]))
+    cell.biases = _biases(bias, gates, hidden, int(node.attributes["directions"]))
+    return cell
+
+
+class Cell:
+    """One step of a cell on second moments.
+
+    Attributes:
+        kind: lstm | gru | rnn.
+        recurrence: m E[u²], what the recurrent weights do to the mean square of a state.
+        history: Per step: gate -> its moments, as ``run`` met them.
+    """
 
     def __init__(self, kind: str, activation: str, inflow: Moments, recurrence: float) -> None:
         self.kind = kind
@@ -105,6 +133,7 @@ class _Cell:
         self.biases: dict[str, _Bias] = {}
         # E[what is written next · what is remembered], both driven by one bias.
         self.overlap = 0.0
+        self.history: list[dict[str, Gate]] = []
 
     def run(self, steps: int) -> tuple[list[Moments], list[Moments]]:
         """States and cells after each step, from zero; the fixed point repeats once it is reached."""
@@ -116,6 +145,7 @@ class _Cell:
         state, memory = ZERO, ZERO
         states, cells = [], []
         for _ in range(min(steps, _LONGEST)):
+            self.history.append({})
             state, memory = advance(state, memory)
             states.append(state)
             cells.append(memory)
@@ -149,7 +179,7 @@ class _Cell:
         forget = self._gate("sigmoid", "f", back)
         memory = _plus(_times(forget, memory), written, 2.0 * forget.mean * self.overlap)
         self.overlap = written.pair_position + forget.mean * self.overlap
-        shown = _function(self.activation, memory)
+        shown, self.history[-1]["c"] = _function(self.activation, memory)
         return _times(self._gate("sigmoid", "o", back), shown), memory
 
     def _fed_back(self, state: Moments) -> Moments:
@@ -165,10 +195,11 @@ class _Cell:
             self.inflow.pair_sample + back.pair_sample + square,
             self.inflow.perturbation + back.perturbation,
         )
-        return _function(function, before)
+        after, self.history[-1][gate] = _function(function, before)
+        return after
 
 
-def _function(name: str, before: Moments) -> Moments:
+def _function(name: str, before: Moments) -> tuple[Moments, Gate]:
     variance = max(before.mean_square - before.mean**2, 0.0)
     table = gaussian_table(before.mean, variance)
     value, slope = apply(name, table)
@@ -178,13 +209,15 @@ def _function(name: str, before: Moments) -> Moments:
         rho = (moment - before.mean**2) / variance if variance > 0.0 else 1.0
         return pair_moment(powers, min(max(rho, -1.0), 1.0))
 
-    return Moments(
+    response = expectation(slope * slope)
+    after = Moments(
         expectation(value * value),
         expectation(value),
         pair(before.pair_position),
         pair(before.pair_sample),
-        expectation(slope * slope) * before.perturbation,
+        response * before.perturbation,
     )
+    return after, Gate(after.mean, after.mean_square, response)
 
 
 def _times(a: Moments, b: Moments) -> Moments:

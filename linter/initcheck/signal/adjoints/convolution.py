@@ -1,0 +1,187 @@
+"""Convolutions walked back: the profile of the gradient is spread by the kernel and cut at the borders."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from initcheck.graph import Axis, Parameter
+from initcheck.signal.adjoint import BackwardContext, Sent, size_of, summed
+from initcheck.signal.adjoints.linear import bias_gradient, sent_back, weight_gradient
+from initcheck.signal.laws.convolution import window_sums
+from initcheck.signal.signal import Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from initcheck.graph import Node
+    from initcheck.signal.gradient import Gradient
+    from initcheck.signal.law import Argument
+
+__all__ = ["ConvolutionAdjoint", "TransposedConvolutionAdjoint"]
+
+_LARGEST_PROFILE = 1 << 20
+Geometry = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[tuple[int, int], ...]]
+
+
+class ConvolutionAdjoint:
+    """G_x = E[w²] (C_out/groups) · mean over x of the transposed window sums of G_y's profile (THEORY 2.10)."""
+
+    def backward(
+        self,
+        node: Node,
+        args: Sequence[Argument],
+        outputs: Sequence[Signal | None],
+        gradients: Sequence[Gradient | None],
+        context: BackwardContext,
+    ) -> tuple[Sent, ...]:
+        """Gradients of input, weight and bias."""
+        x, weight, y, g = args[0], args[1], outputs[0], gradients[0]
+        if not isinstance(x, Signal) or not isinstance(weight, Parameter) or y is None or g is None:
+            return (None,) * len(args)
+        if y.source.index == x.source.index:
+            return (g.scaled(math.sqrt(max(y.mean_square / x.mean_square, 0.0)) if x.mean_square > 0.0 else 1.0), None)
+        received = summed(g, y, context)
+        groups = int(node.attributes.get("groups", 1))
+        channels = weight.shape[0] / groups
+        taps = math.prod(node.attributes["kernel"])
+        reach, profile = scattered(node, x.shape[2:], y.shape[2:], g.profile)
+        back = sent_back(
+            x,
+            y,
+            received,
+            weight,
+            context,
+            fan_out=channels * reach,
+            fan_in=float(node.attributes["fan_in"]),
+            agreement=1.0 / taps + (1.0 - 1.0 / taps) * max(received.rho_position, 0.0),
+            rho_position=received.rho_position,
+            profile=profile,
+            assumed=g.assumed,
+        )
+        rows = size_of(y, Axis.BATCH) * y.positions * min(reach * x.positions / max(taps * y.positions, 1), 1.0)
+        return (back, weight_gradient(x, y, g, received, rows), bias_gradient(y, received))[: len(args)]
+
+
+class TransposedConvolutionAdjoint:
+    """An ordinary convolution of the gradient: every input position feeds the taps that lie inside the output."""
+
+    def backward(
+        self,
+        node: Node,
+        args: Sequence[Argument],
+        outputs: Sequence[Signal | None],
+        gradients: Sequence[Gradient | None],
+        context: BackwardContext,
+    ) -> tuple[Sent, ...]:
+        """Gradients of input, weight and bias."""
+        x, weight, y, g = args[0], args[1], outputs[0], gradients[0]
+        if not isinstance(x, Signal) or not isinstance(weight, Parameter) or y is None or g is None:
+            return (None,) * len(args)
+        received = summed(g, y, context)
+        channels = weight.shape[1]
+        reach, profile = gathered(node, x.shape[2:], y.shape[2:], g.profile)
+        groups = int(node.attributes.get("groups", 1))
+        back = sent_back(
+            x,
+            y,
+            received,
+            weight,
+            context,
+            fan_out=channels * reach,
+            fan_in=weight.shape[0] / groups * reach * x.positions / max(y.positions, 1),
+            agreement=1.0 / max(reach, 1.0) + (1.0 - 1.0 / max(reach, 1.0)) * max(received.rho_position, 0.0),
+            rho_position=received.rho_position,
+            profile=profile,
+            assumed=g.assumed,
+        )
+        rows = size_of(x, Axis.BATCH) * x.positions
+        return (back, weight_gradient(x, y, g, received, rows), bias_gradient(y, received))[: len(args)]
+
+
+def _geometry(node: Node) -> Geometry:
+    a = node.attributes
+    return (
+        tuple(a["kernel"]),
+        tuple(a["strides"]),
+        tuple(a["dilations"]),
+        tuple((int(before), int(after)) for before, after in a["padding"]),
+    )
+
+
+def scattered(
+    node: Node, before: tuple[int, ...], after: tuple[int, ...], profile: NDArray[np.float64] | None
+) -> tuple[float, NDArray[np.float64] | None]:
+    """What the outputs of windows send to an input position.
+
+    Args:
+        node: A convolution or a pooling.
+        before: Sizes of the positions of its input.
+        after: Those of its output.
+        profile: Of the gradient at the output.
+
+    Returns:
+        Taps that reach an input position, each weighted by the profile of the output it comes from, on average; and the
+        profile over input positions, None when uniform.
+    """
+    geometry = _geometry(node)
+    if math.prod(before) > _LARGEST_PROFILE or 0 in before or 0 in after:
+        return math.prod(geometry[0]) * math.prod(after) / max(math.prod(before), 1), None
+    if profile is None or profile.shape != after:
+        return _uniform_scatter(before, after, geometry)
+    return _scatter(profile, before, geometry)
+
+
+@lru_cache(maxsize=64)
+def _uniform_scatter(
+    before: tuple[int, ...], after: tuple[int, ...], geometry: Geometry
+) -> tuple[float, NDArray[np.float64] | None]:
+    return _scatter(np.ones(after), before, geometry)
+
+
+def _scatter(
+    profile: NDArray[np.float64], before: tuple[int, ...], geometry: Geometry
+) -> tuple[float, NDArray[np.float64] | None]:
+    kernel, strides, dilations, padding = geometry
+    lead = [max(a, 0) for a, _ in padding]
+    spans = [
+        (m - 1) * s + (k - 1) * d + 1 for m, s, k, d in zip(profile.shape, strides, kernel, dilations, strict=True)
+    ]
+    canvas = np.zeros([max(span, a + n) for span, a, n in zip(spans, lead, before, strict=True)])
+    for tap in product(*(range(k) for k in kernel)):
+        canvas[
+            tuple(
+                slice(t * d, t * d + (m - 1) * s + 1, s)
+                for t, d, m, s in zip(tap, dilations, profile.shape, strides, strict=True)
+            )
+        ] += profile
+    inside = canvas[tuple(slice(a, a + n) for a, n in zip(lead, before, strict=True))]
+    return _split(inside)
+
+
+def gathered(
+    node: Node, before: tuple[int, ...], after: tuple[int, ...], profile: NDArray[np.float64] | None
+) -> tuple[float, NDArray[np.float64] | None]:
+    """What an input position of a transposed convolution receives: the taps that lie inside the output."""
+    kernel, strides, dilations, padding = _geometry(node)
+    values = profile if profile is not None and profile.shape == after else np.ones(after)
+    if math.prod(after) > _LARGEST_PROFILE or 0 in before or 0 in after:
+        return float(math.prod(kernel)), None
+    sums, _ = window_sums(values, kernel, strides, dilations, padding)
+    whole = np.zeros(before)
+    shared = tuple(slice(0, min(a, b)) for a, b in zip(sums.shape, before, strict=True))
+    whole[shared] = sums[shared]
+    return _split(whole)
+
+
+def _split(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64] | None]:
+    mean = float(values.mean()) if values.size else 0.0
+    if mean <= 0.0 or float(np.ptp(values)) <= 1e-12 * mean:
+        return mean, None
+    return mean, values / mean

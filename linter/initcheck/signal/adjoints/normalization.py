@@ -1,0 +1,147 @@
+"""Normalisations walked back: divide by the length, take out what the statistics cancel."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from initcheck.graph import Node, Parameter
+from initcheck.signal.adjoints.conditional import parameter_gradient
+from initcheck.signal.laws.normalization import affine, length_fluctuation, statistics_of
+from initcheck.signal.quadrature import NODES, expectation
+from initcheck.signal.signal import Signal
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from initcheck.signal.adjoint import BackwardContext, Sent
+    from initcheck.signal.gradient import Gradient
+    from initcheck.signal.law import Argument
+    from initcheck.signal.quadrature import Table
+
+__all__ = ["NormalizeAdjoint"]
+
+
+class NormalizeAdjoint:
+    """g γ / sqrt(v + ε), less its mean over the group and its part along the normalised value (THEORY 2.10).
+
+    What is taken out is small for independent ξ, (1 + ρ (T-1))/n of a group of n elements that holds T positions of a
+    unit, but all of it where positions share one gradient (instance norm before a global mean), and all of the part
+    that units share along the value.
+    """
+
+    def backward(
+        self,
+        node: Node,
+        args: Sequence[Argument],
+        outputs: Sequence[Signal | None],
+        gradients: Sequence[Gradient | None],
+        context: BackwardContext,
+    ) -> tuple[Sent, ...]:
+        """Gradients of the value, the scale and the shift."""
+        x, y, g = args[0], outputs[0], gradients[0]
+        if not isinstance(x, Signal) or y is None or g is None:
+            return (None,) * len(args)
+        kind = node.attributes["kind"]
+        epsilon = float(node.attributes.get("epsilon", 1e-5))
+        gamma, beta = affine(args)
+        parameters = _affine_gradients(args, y, g, gamma.mean_square, beta.mean_square)
+        if kind == "batch" and not node.attributes.get("training", True):
+            factor = math.sqrt(y.variance / x.variance) if x.variance > 0.0 else 1.0
+            return (g.scaled(factor), *parameters)
+        statistics = statistics_of(kind, node, x, context.batch)
+        divisor = statistics.variance + epsilon
+        if divisor <= 0.0 or not math.isfinite(divisor):
+            return (None, *parameters)
+        g = _on_nodes_of(g, x)
+        share = statistics.variance / divisor
+        centred = kind != "rms"
+        left = _left(g, x, y, kind, statistics.group, share, context.batch, centred=centred)
+        fluctuation = length_fluctuation(x, statistics, share, centred=centred)
+        scale = gamma.mean_square / divisor * fluctuation
+        back = g.scaled(math.sqrt(max(scale * left.mean_square, 0.0)))
+        common = None
+        if g.common is not None:
+            factor = math.copysign(math.sqrt(scale), gamma.mean)
+            common = factor * (g.common if kind == "batch" else _projected(g.common, x, share, centred=centred))
+        back = replace(back, common=common, rho_position=left.rho_position, rho_sample=left.rho_sample)
+        return (back, *parameters)
+
+
+def _on_nodes_of(g: Gradient, x: Signal) -> Gradient:
+    """The normalised value keeps the nodes of x, but a Gaussian one that falls with z is read the other way round."""
+    if x.is_gaussian and expectation(x.table * NODES) < 0.0:
+        return g.map(lambda h: h[::-1])
+    return g
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """Mean square of what the statistics leave, relative to what came, and its correlations."""
+
+    mean_square: float
+    rho_position: float
+    rho_sample: float
+
+
+def _left(
+    g: Gradient, x: Signal, y: Signal, kind: str, group: float, share: float, batch: int, *, centred: bool
+) -> _Left:
+    """A gradient without its mean over the group and its part along the value.
+
+    Both means are over places of which two in one sample have correlation ρ, two of different samples ρ'. What is
+    subtracted is the same at all places of the group: their pair moments fall by as much as the mean square, so that
+    the sum over a batch of gradients behind a batch normalisation is zero.
+    """
+    square = g.mean_square
+    if square <= 0.0 or group <= 1.0:
+        return _Left(1.0 if group > 1.0 else 0.0, g.rho_position, g.rho_sample)
+    positions = 1.0 if kind in {"layer", "rms"} else float(max(x.positions, 1))
+    rho, across = g.pair_position(y) / square, g.pair_sample(y) / square
+    position = min(max(y.pair_position / y.mean_square, 0.0), 1.0) if y.mean_square > 0.0 else 0.0
+    samples = positions * (batch - 1.0) if kind == "batch" else 0.0
+    of_mean = (1.0 + (positions - 1.0) * rho + samples * across) / group if centred else 0.0
+    along = share * (1.0 + (positions - 1.0) * rho * position) / group
+    of_mean, along = max(of_mean, 0.0), max(along, 0.0)
+    kept = max(1.0 - of_mean - along, 0.0)
+    if kept <= 0.0:
+        return _Left(0.0, 0.0, 0.0)
+    within = of_mean + along * position if positions > 1.0 else 0.0
+    between = of_mean if kind == "batch" else 0.0
+    return _Left(kept, (rho - within) / kept, (across - between) / kept)
+
+
+def _projected(table: Table, x: Signal, share: float, *, centred: bool) -> Table:
+    """What is left of a part that all units share: nothing constant, nothing along the value but for epsilon."""
+    deviation = x.table - x.mean if centred else x.table
+    rest = table - expectation(table) if centred else table
+    square = expectation(deviation**2)
+    if square <= 0.0:
+        return np.zeros_like(table)
+    result: Table = rest - share * expectation(rest * deviation) / square * deviation
+    return result
+
+
+def _affine_gradients(
+    args: Sequence[Argument], y: Signal, g: Gradient, gamma_square: float, beta_square: float
+) -> tuple[Sent, ...]:
+    """Gradients of γ (Σ g x̂) and β (Σ g); stored statistics get none."""
+    square, position, sample = g.mean_square, g.pair_position(y), g.pair_sample(y)
+    sent: list[Sent] = []
+    for index, parameter in enumerate(args[1:], start=1):
+        if not isinstance(parameter, Parameter) or index > 2:
+            sent.append(None)
+        elif index == 2:
+            sent.append(parameter_gradient(y, square, position, sample, parameter.size))
+        elif gamma_square <= 0.0:
+            # γ = 0 hides the normalised value, whose mean square is one.
+            sent.append(parameter_gradient(y, square, 0.0, 0.0, parameter.size))
+        else:
+            normalised = max(y.mean_square - beta_square, 0.0) / gamma_square
+            joint = expectation(g.power() * y.table**2) / gamma_square if beta_square == 0.0 else square * normalised
+            value = y.pair_position / gamma_square, y.pair_sample / gamma_square
+            sent.append(parameter_gradient(y, joint, position * value[0], sample * value[1], parameter.size))
+    return tuple(sent)

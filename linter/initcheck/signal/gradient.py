@@ -1,0 +1,162 @@
+"""The state that is folded back through a graph: the gradient of the loss at one value, as tables over its source.
+
+The gradient at x = table(z) is g = Σ_k ξ_k h_k(z) + ζ c(z). A *carrier* ξ_k has mean square one, is independent of z,
+and differs from unit to unit; functions of the same source hand it on unit by unit, so that gradients that come back
+along two such paths with one carrier add as numbers (x * sigmoid(x)), those of different carriers in quadrature. ζ is
+one random number for all units of a sample: the part of the gradient along the scale of the activations, which a branch
+that ends in a rectifier amplifies (THEORY 2.10).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from initcheck.signal.quadrature import WEIGHTS, Table, expectation, hermite_powers, pair_moment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from initcheck.signal.signal import Signal
+
+__all__ = ["Gradient", "is_flat"]
+
+_MOST_CARRIERS = 6
+_KEPT_CARRIERS = 3
+"""A residual stream collects a carrier per branch: beyond the most, all but the strongest become one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gradient:
+    """Gradient of the loss with respect to a value, for an independent standard normal cotangent at the main output.
+
+    Attributes:
+        carriers: Identity of ξ_k -> amplitude h_k on the nodes of the value's source; root mean square where it is
+            random beyond z.
+        common: Amplitude c on the nodes, None for none.
+        split: Whether what the ξ have along the scale of the activations by chance has been split off as ``common``.
+        rho_position: Correlation of ξ between two positions of one sample, same unit.
+        rho_sample: Correlation of ξ between two samples.
+        profile: Mean square over the position axes relative to its mean, None when uniform.
+        spread: Attention weights only: mean square of what differs between keys, the rest cancels in the softmax.
+        balanced: Attention logits only: whether the gradients of one query sum to zero over the keys.
+        assumed: Whether an operation after it was not understood.
+    """
+
+    carriers: Mapping[int, Table]
+    common: Table | None = None
+    split: bool = False
+    rho_position: float = 0.0
+    rho_sample: float = 0.0
+    profile: NDArray[np.float64] | None = None
+    spread: float | None = None
+    balanced: bool = False
+    assumed: bool = False
+
+    @property
+    def mean_square(self) -> float:
+        """E[g²] per element."""
+        return expectation(self.power())
+
+    def power(self) -> Table:
+        """E[g² | z] on the nodes."""
+        total = np.zeros_like(WEIGHTS)
+        for table in self.carriers.values():
+            total = total + table * table
+        return total if self.common is None else total + self.common * self.common
+
+    def pair_position(self, x: Signal) -> float:
+        """E[g_a g_b] for two positions of one sample, same unit; x is the value."""
+        return self.rho_position * self._pair(x.source.rho_position)
+
+    def pair_sample(self, x: Signal) -> float:
+        """E[g g'] for two samples, same unit and position."""
+        return self.rho_sample * self._pair(x.source.rho_sample)
+
+    def scaled(self, factor: float) -> Gradient:
+        """The gradient times a number."""
+        return self.times(np.full_like(WEIGHTS, factor))
+
+    def times(self, table: Table) -> Gradient:
+        """The gradient times a function of the same source."""
+        return self.map(lambda h: h * table)
+
+    def map(self, change: Callable[[Table], Table]) -> Gradient:
+        """The same carriers with other amplitudes."""
+        common = None if self.common is None else change(self.common)
+        spread = self.spread
+        if spread is not None:
+            before = self.mean_square
+            after = expectation(sum((change(h) ** 2 for h in self.carriers.values()), np.zeros_like(WEIGHTS)))
+            spread = spread * after / before if before > 0.0 else 0.0
+        return replace(
+            self,
+            carriers={key: change(h) for key, h in self.carriers.items()},
+            common=common,
+            spread=spread,
+        )
+
+    def plus(self, other: Gradient, merged: int) -> Gradient:
+        """Sum of the gradients that two readers of a value send back.
+
+        Args:
+            other: The other reader's.
+            merged: Identity of a carrier that may stand for the weak ones together.
+        """
+        carriers = dict(self.carriers)
+        for key, table in other.carriers.items():
+            carriers[key] = carriers[key] + table if key in carriers else table
+        if len(carriers) > _MOST_CARRIERS:
+            carriers = _fewer(carriers, merged)
+        mine, theirs = self.mean_square, other.mean_square
+        share = mine / (mine + theirs) if mine + theirs > 0.0 else 0.5
+        return Gradient(
+            carriers,
+            _sum(self.common, other.common),
+            self.split or other.split,
+            share * self.rho_position + (1.0 - share) * other.rho_position,
+            share * self.rho_sample + (1.0 - share) * other.rho_sample,
+            _joint_profile(self.profile, other.profile, share),
+            None if self.spread is None or other.spread is None else self.spread + other.spread,
+            self.balanced and other.balanced,
+            self.assumed or other.assumed,
+        )
+
+    def _pair(self, rho: float) -> float:
+        tables = [*self.carriers.values(), *([] if self.common is None else [self.common])]
+        return math.fsum(pair_moment(hermite_powers(table), max(rho, 0.0)) for table in tables)
+
+
+def _sum(first: Table | None, second: Table | None) -> Table | None:
+    if first is None or second is None:
+        return first if second is None else second
+    return first + second
+
+
+def is_flat(table: Table) -> bool:
+    """Whether a table is the same on all nodes."""
+    return bool(np.all(table == table[0]))
+
+
+def _fewer(carriers: dict[int, Table], merged: int) -> dict[int, Table]:
+    order = sorted(carriers, key=lambda key: expectation(carriers[key] ** 2), reverse=True)
+    kept = {key: carriers[key] for key in order[:_KEPT_CARRIERS]}
+    kept[merged] = np.sqrt(np.sum([carriers[key] ** 2 for key in order[_KEPT_CARRIERS:]], axis=0))
+    return kept
+
+
+def _joint_profile(
+    first: NDArray[np.float64] | None, second: NDArray[np.float64] | None, share: float
+) -> NDArray[np.float64] | None:
+    if first is None and second is None:
+        return None
+    if first is not None and second is not None and first.shape != second.shape:
+        return None
+    left: NDArray[np.float64] | float = 1.0 if first is None else first
+    right: NDArray[np.float64] | float = 1.0 if second is None else second
+    return np.asarray(share * left + (1.0 - share) * right)
