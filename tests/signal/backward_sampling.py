@@ -9,8 +9,8 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from sampling import draw, draw_inputs, fold
 from sampled_operations import evaluate
+from sampling import draw, draw_inputs, fold
 
 from initcheck.signal.backward import Backward, propagate_back
 from initcheck.structure import find_structure

@@ -74,9 +74,22 @@ class Gradient:
         """E[g_a g_b] for two positions of one sample, same unit; x is the value."""
         return self.rho_position * self._pair(x.source.rho_position)
 
+    def moments_with(self, x: Signal, table: Table) -> tuple[float, float, float]:
+        """E[(g t)²] and its pair moments over positions and samples, for a function t of the same source."""
+        product = self.times(table)
+        return product.mean_square, product.pair_position(x), product.pair_sample(x)
+
+    def with_pairs(self, x: Signal, position: float, sample: float) -> Gradient:
+        """The same amplitudes with correlations of ξ such that g itself has these correlations."""
+        square = self.mean_square
+        of_position, of_sample = self._pair(x.source.rho_position), self._pair(_between_samples(x))
+        rho_position = position * square / of_position if of_position > 0.0 else position
+        rho_sample = sample * square / of_sample if of_sample > 0.0 else sample
+        return replace(self, rho_position=min(max(rho_position, -1.0), 1.0), rho_sample=min(max(rho_sample, -1.0), 1.0))
+
     def pair_sample(self, x: Signal) -> float:
-        """E[g g'] for two samples, same unit and position."""
-        return self.rho_sample * self._pair(x.source.rho_sample)
+        """E[g g'] for two samples, same unit, any positions."""
+        return self.rho_sample * self._pair(_between_samples(x))
 
     def scaled(self, factor: float) -> Gradient:
         """The gradient times a number."""
@@ -130,6 +143,11 @@ class Gradient:
     def _pair(self, rho: float) -> float:
         tables = [*self.carriers.values(), *([] if self.common is None else [self.common])]
         return math.fsum(pair_moment(hermite_powers(table), max(rho, 0.0)) for table in tables)
+
+
+def _between_samples(x: Signal) -> float:
+    """Correlation of z between two samples at two positions: no more than two samples or two positions have alone."""
+    return x.source.rho_sample if x.positions <= 1 else min(x.source.rho_sample, x.source.rho_position)
 
 
 def _sum(first: Table | None, second: Table | None) -> Table | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from initcheck.graph import Axis, Node
 from initcheck.signal.law import Context, moments_of
 from initcheck.signal.laws.attention import composed
+from initcheck.signal.quadrature import expectation
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
@@ -57,11 +58,13 @@ def of_values(weights: Signal, y: Signal, g: Gradient, context: BackwardContext)
     # Two keys receive from the same queries: Σ_a A_ab A_ab' is (1 - S)/(N_k - 1) per query.
     across = (1.0 - mixing.same) / max(keys - 1.0, 1.0)
     together = queries / keys * (across * square + (queries - 1.0) / max(keys, 1) * (1.0 - mixing.other) * pair)
+    shared = 0.0 if g.common is None else expectation(g.common**2)
     return context.fresh(
-        max(total, 0.0),
+        max(total - shared, 0.0),
         rho_position=together / total if total > 0.0 else 0.0,
         rho_sample=g.pair_sample(y) / square if square > 0.0 else 0.0,
         common=g.common,
+        split=g.split,
         assumed=g.assumed,
     )
 

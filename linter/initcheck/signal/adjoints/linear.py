@@ -145,7 +145,9 @@ def weight_gradient(x: Signal, y: Signal, g: Gradient, received: Summed, rows: f
     positions = rows / max(samples, 1)
     alone = rows * x.mean_square * received.mean_square * joint_length(x, g)
     pairs = rows * max(positions - 1.0, 0.0) * x.pair_position * received.pair_position
-    across = rows * positions * (samples - 1.0) * x.pair_sample * received.pair_sample
+    # Two samples at two positions have no more in common than two samples at one, or one sample at two.
+    between = x.pair_sample if positions <= 1.0 else min(x.pair_sample, x.pair_position)
+    across = rows * positions * (samples - 1.0) * between * received.pair_sample
     return max(alone + pairs + across, 0.0)
 
 

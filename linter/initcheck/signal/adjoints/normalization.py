@@ -48,7 +48,7 @@ class NormalizeAdjoint:
         kind = node.attributes["kind"]
         epsilon = float(node.attributes.get("epsilon", 1e-5))
         gamma, beta = affine(args)
-        parameters = _affine_gradients(args, y, g, gamma.mean_square, beta.mean_square)
+        parameters = _affine_gradients(args, y, g, gamma.mean_square, beta.mean)
         if kind == "batch" and not node.attributes.get("training", True):
             factor = math.sqrt(y.variance / x.variance) if x.variance > 0.0 else 1.0
             return (g.scaled(factor), *parameters)
@@ -67,7 +67,7 @@ class NormalizeAdjoint:
         if g.common is not None:
             factor = math.copysign(math.sqrt(scale), gamma.mean)
             common = factor * (g.common if kind == "batch" else _projected(g.common, x, share, centred=centred))
-        back = replace(back, common=common, rho_position=left.rho_position, rho_sample=left.rho_sample)
+        back = replace(back, common=common).with_pairs(x, left.rho_position, left.rho_sample)
         return (back, *parameters)
 
 
@@ -98,18 +98,22 @@ def _left(
     """
     square = g.mean_square
     if square <= 0.0 or group <= 1.0:
-        return _Left(1.0 if group > 1.0 else 0.0, g.rho_position, g.rho_sample)
+        return _Left(1.0 if group > 1.0 else 0.0, 0.0, 0.0)
     positions = 1.0 if kind in {"layer", "rms"} else float(max(x.positions, 1))
-    rho, across = g.pair_position(y) / square, g.pair_sample(y) / square
-    position = min(max(y.pair_position / y.mean_square, 0.0), 1.0) if y.mean_square > 0.0 else 0.0
     samples = positions * (batch - 1.0) if kind == "batch" else 0.0
-    of_mean = (1.0 + (positions - 1.0) * rho + samples * across) / group if centred else 0.0
-    along = share * (1.0 + (positions - 1.0) * rho * position) / group
-    of_mean, along = max(of_mean, 0.0), max(along, 0.0)
+    rho, across = g.pair_position(y) / square, g.pair_sample(y) / square
+    of_mean = max((1.0 + (positions - 1.0) * rho + samples * across) / group, 0.0) if centred else 0.0
+    deviation = y.table - y.mean if centred else y.table
+    size = expectation(deviation**2)
+    along = 0.0
+    if size > 0.0:
+        alone, pair, _ = g.moments_with(y, deviation / math.sqrt(size))
+        along = share * max(alone + (positions - 1.0) * pair, 0.0) / (square * group)
     kept = max(1.0 - of_mean - along, 0.0)
     if kept <= 0.0:
         return _Left(0.0, 0.0, 0.0)
-    within = of_mean + along * position if positions > 1.0 else 0.0
+    value = min(max(y.source.rho_position, 0.0), 1.0)
+    within = of_mean + along * value if positions > 1.0 else 0.0
     between = of_mean if kind == "batch" else 0.0
     return _Left(kept, (rho - within) / kept, (across - between) / kept)
 
@@ -126,7 +130,7 @@ def _projected(table: Table, x: Signal, share: float, *, centred: bool) -> Table
 
 
 def _affine_gradients(
-    args: Sequence[Argument], y: Signal, g: Gradient, gamma_square: float, beta_square: float
+    args: Sequence[Argument], y: Signal, g: Gradient, gamma_square: float, beta: float
 ) -> tuple[Sent, ...]:
     """Gradients of γ (Σ g x̂) and β (Σ g); stored statistics get none."""
     square, position, sample = g.mean_square, g.pair_position(y), g.pair_sample(y)
@@ -140,8 +144,6 @@ def _affine_gradients(
             # γ = 0 hides the normalised value, whose mean square is one.
             sent.append(parameter_gradient(y, square, 0.0, 0.0, parameter.size))
         else:
-            normalised = max(y.mean_square - beta_square, 0.0) / gamma_square
-            joint = expectation(g.power() * y.table**2) / gamma_square if beta_square == 0.0 else square * normalised
-            value = y.pair_position / gamma_square, y.pair_sample / gamma_square
-            sent.append(parameter_gradient(y, joint, position * value[0], sample * value[1], parameter.size))
+            joint = g.moments_with(y, (y.table - beta) / math.sqrt(gamma_square))
+            sent.append(parameter_gradient(y, *joint, parameter.size))
     return tuple(sent)

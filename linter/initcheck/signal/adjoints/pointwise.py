@@ -12,7 +12,7 @@ from initcheck.graph import Node, Op, Parameter
 from initcheck.signal.adjoints.conditional import parameter_gradient, reduced, seen_from
 from initcheck.signal.functions import FUNCTIONS, apply
 from initcheck.signal.operands import Factor, factors, operand
-from initcheck.signal.quadrature import NODES, expectation
+from initcheck.signal.quadrature import NODES
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
@@ -196,9 +196,9 @@ def _factor_gradient(parameter: Parameter, other: Argument, out: Signal, g: Grad
     own = g.mean_square
     if own <= 0.0:
         return 0.0
+    if isinstance(x, Signal) and x.source.index == out.source.index and x.shape == out.shape:
+        return parameter_gradient(out, *g.moments_with(out, x.table), parameter.size)
     joint = own * square
-    if isinstance(x, Signal) and x.source.index == out.source.index:
-        joint = expectation(g.power() * x.table**2)
     ratio_position, ratio_sample = g.pair_position(out) / own, g.pair_sample(out) / own
     return parameter_gradient(out, joint, ratio_position * own * position, ratio_sample * own * sample, parameter.size)
 

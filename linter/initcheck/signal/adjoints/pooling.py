@@ -77,14 +77,13 @@ def averaged_back(
     together = windows * (1.0 + max(windows - 1.0, 0.0) * rho)
     # Two positions share a window with probability (taps - 1)/(positions - 1), and that window's gradient with it.
     inside = min(max(taps - 1.0, 0.0) / max(x.positions - 1.0, 1.0), 1.0) if windows >= 1.0 else 0.0
-    common = None
-    if g.common is not None:
-        common = np.full_like(WEIGHTS, scale * windows * expectation(g.common) / taps)
+    along = 0.0 if g.common is None else scale * windows * expectation(g.common) / taps
     return context.fresh(
-        scale * scale * square * together / (taps * taps),
+        max(scale * scale * square * together / (taps * taps) - along * along, 0.0),
         rho_position=inside + (1.0 - inside) * rho,
         rho_sample=sample,
-        common=common,
+        common=np.full_like(WEIGHTS, along) if along else None,
+        split=g.split,
         profile=profile,
         assumed=g.assumed,
     )
@@ -163,14 +162,13 @@ class ReduceAdjoint:
             return (won(oriented, y, g, count, 1.0, context), *rest)
         scale = float(count) if function == "sum" else 1.0
         if kinds == {Axis.FEATURE}:
-            common = None
-            if g.common is not None:
-                common = np.full_like(WEIGHTS, scale * expectation(g.common) / count)
+            along = 0.0 if g.common is None else scale * expectation(g.common) / count
             back = context.fresh(
-                scale * scale * g.mean_square / count**2,
+                max(scale * scale * g.mean_square / count**2 - along * along, 0.0),
                 rho_position=g.rho_position,
                 rho_sample=g.rho_sample,
-                common=common,
+                common=np.full_like(WEIGHTS, along) if along else None,
+                split=g.split,
                 assumed=g.assumed,
             )
             return (back, *rest)
