@@ -86,7 +86,10 @@ class ResidualExplosion:
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRAPH, Need.SIGNAL, Need.INITIALIZATION})
     subsumes: ClassVar[frozenset[str]] = frozenset({"INI102"})
 
-    bounds: Mapping[Optimizer, Bounds] = field(default_factory=lambda: GROWTH)
+    bounds: Mapping[Optimizer, Bounds] = field(
+        default_factory=lambda: GROWTH,
+        metadata={"doc": "decades by which residual additions make the mean square of the stream grow"},
+    )
 
     def check(self, analysis: Analysis) -> Iterator[Finding]:
         """One finding per segment whose residual additions explode."""
