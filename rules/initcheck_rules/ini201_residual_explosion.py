@@ -142,6 +142,11 @@ class ResidualExplosion:
         """The same branches scaled by 1/√50."""
         return _residual_network(1.0 / math.sqrt(50.0))
 
+    @staticmethod
+    def helped(finding: Finding) -> Graph:
+        """The branches scaled as the help line says."""
+        return _residual_network(finding.evidence["scale"])
+
 
 def _blocks(analysis: Analysis, segment: Segment) -> tuple[_Block, ...]:
     """Residual additions of a segment's main path, in order."""
