@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from initcheck.testing.demands import DEMANDS, from_onnx
@@ -72,13 +73,13 @@ def rule_cases(
 
 
 def _cases(rules: Sequence[type[Rule]], built_in: bool, without_onnx: Collection[str]) -> Iterator[RuleCase]:
-    yield RuleCase("bundle-codes-and-names-are-unique", lambda: _demand_unique(rules))
+    yield RuleCase("bundle-codes-and-names-are-unique", partial(_demand_unique, rules))
     for rule_class in rules:
         trial = Trial(rule_class, built_in=built_in)
         code = str(getattr(rule_class, "code", rule_class.__qualname__))
         demands = DEMANDS if code in without_onnx else {**DEMANDS, "examples-hold-as-onnx": from_onnx}
         for title, demand in demands.items():
-            yield RuleCase(f"{code}-{title}", lambda demand=demand, trial=trial: demand(trial))  # type: ignore[misc]
+            yield RuleCase(f"{code}-{title}", partial(demand, trial))
 
 
 def _demand_unique(rules: Sequence[type[Rule]]) -> None:
