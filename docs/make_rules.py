@@ -1,31 +1,28 @@
-"""Write the page of every built-in rule from its docstring: ``python docs/make_rules.py``."""
+"""Write the page of every built-in rule and their index, as ``initcheck rule -f markdown`` shows them.
+
+Run it from anywhere: ``python docs/make_rules.py``.
+"""
 
 from __future__ import annotations
 
-import inspect
-import re
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from initcheck.pages import render
+from initcheck.pages.page import page_of
+from initcheck.reports.style import Style
 from initcheck_rules import RULES
-
-if TYPE_CHECKING:
-    from initcheck.rule import Rule
 
 FOLDER = Path(__file__).parent / "rules"
 
-_HEADING = re.compile(r"^([A-Z][^\n]*):\n((?:    [^\n]*\n|\n)+)", re.MULTILINE)
 
-
-def page(rule: type[Rule]) -> str:
-    """Markdown of one rule: its facts, then its docstring with headings."""
-    text = inspect.cleandoc(rule.__doc__ or "") + "\n"
-    body = _HEADING.sub(lambda found: f"## {found[1]}\n\n{inspect.cleandoc(found[2])}\n\n", text).rstrip()
-    facts = f"`{rule.code}`, {rule.severity.value} at most, failure mode {rule.failure_mode.value}"
-    return f"# {rule.name}\n\n{facts}\n\n{body}\n"
+def documents() -> dict[str, str]:
+    """Name of a file in ``docs/rules`` -> its text."""
+    pages = [page_of(rule()) for rule in RULES]
+    texts = {f"{page.code}.md": render("markdown", [page], Style(), brief=False) for page in pages}
+    return {**texts, "README.md": render("markdown", pages, Style(), brief=True)}
 
 
 if __name__ == "__main__":
     FOLDER.mkdir(exist_ok=True)
-    for rule in RULES:
-        (FOLDER / f"{rule.code}.md").write_text(page(rule), encoding="utf-8")
+    for name, text in documents().items():
+        (FOLDER / name).write_text(text, encoding="utf-8")

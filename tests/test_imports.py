@@ -29,6 +29,7 @@ LAYERS = {
     "signal": {"cli", "commands", "pipeline", "reports", "analysis", "plugins", "selection", "sources"},
     "structure": {"cli", "commands", "pipeline", "reports", "analysis", "plugins", "selection", "sources", "signal"},
     "analysis": {"cli", "commands", "pipeline", "reports", "plugins", "selection", "sources"},
+    "pages": {"cli", "commands", "pipeline", "analysis", "plugins", "selection", "sources", "signal", "structure"},
     "reports": {"cli", "commands", "pipeline", "analysis", "plugins", "selection", "sources", "signal", "structure"},
 }
 """Part of the engine -> parts that stand above it (or beside it), which it must not import."""
@@ -129,8 +130,9 @@ def test_help_loads_nothing_heavy(arguments: list[str]) -> None:
     assert not _loaded_by(*arguments) & {"numpy", "onnx", "torch", "rich", "initcheck_rules"}
 
 
-def test_listing_rules_loads_neither_onnx_nor_torch() -> None:
-    assert not _loaded_by("rule") & {"onnx", "torch"}
+def test_telling_of_rules_loads_neither_onnx_nor_torch_and_rich_only_to_draw() -> None:
+    assert not _loaded_by("rule", "INI301") & {"onnx", "torch", "rich"}
+    assert not _loaded_by("rule", "INI301", "-f", "rich") & {"onnx", "torch"}
 
 
 def test_checking_an_onnx_file_never_loads_torch_and_rich_only_for_its_report() -> None:

@@ -81,7 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InitcheckError as error:
         return _fail(str(error))
     except typer.TyperException as error:
-        return _fail(f"{error.format_message().rstrip('.')}; see initcheck check --help")
+        context = getattr(error, "ctx", None)
+        command = context.command_path if context else "initcheck check"
+        return _fail(f"{error.format_message().rstrip('.')}; see {command} --help")
     except KeyboardInterrupt:
         code = ExitCode.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - a bug must not exit with 1, which means findings

@@ -128,8 +128,15 @@ class Rule(Protocol):
     The docstring has the headings ``What it checks``, ``Why it fails``, ``Example``, ``Instead``, ``Limits`` and
     ``References``: it is the page of the rule and the text of ``initcheck rule CODE``.
 
+    Options are the fields of a dataclass, each with a default. Bounds among them, alone or per optimizer, are listed on
+    the page, and so are all other fields, with the meaning that ``field(metadata={"doc": ...})`` gives. Instances are
+    sent to worker processes: the class stands at the top of a module, and options are values that can be pickled.
+
+    A rule whose help lines are not calls of ``nn.init`` may have a static method ``helped(finding)``, which gives the
+    bad example as it is once the line is followed; ``initcheck.testing`` demands that the rule is silent on it.
+
     Attributes:
-        code: Letters and three digits, never reused.
+        code: Letters and three digits, never reused; INI are the letters of the built-in rules.
         name: Kebab case, reads after "allow".
         failure_mode: What would go wrong.
         severity: The worst it reports.

@@ -63,7 +63,9 @@ class VanishingSignal:
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRAPH, Need.SIGNAL, Need.INITIALIZATION})
     subsumes: ClassVar[frozenset[str]] = frozenset()
 
-    bounds: Mapping[Optimizer, Bounds] = field(default_factory=lambda: SIGNAL_GAIN)
+    bounds: Mapping[Optimizer, Bounds] = field(
+        default_factory=lambda: SIGNAL_GAIN, metadata={"doc": "decades by which the mean square of the signal shrinks"}
+    )
 
     def check(self, analysis: Analysis) -> Iterator[Finding]:
         """One finding per segment that shrinks the signal too far."""

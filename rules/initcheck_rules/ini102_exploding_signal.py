@@ -58,8 +58,13 @@ class ExplodingSignal:
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRAPH, Need.SIGNAL, Need.INITIALIZATION})
     subsumes: ClassVar[frozenset[str]] = frozenset()
 
-    bounds: Mapping[Optimizer, Bounds] = field(default_factory=lambda: SIGNAL_GAIN)
-    chaos: Mapping[Optimizer, Bounds] = field(default_factory=lambda: CHAOS)
+    bounds: Mapping[Optimizer, Bounds] = field(
+        default_factory=lambda: SIGNAL_GAIN,
+        metadata={"doc": "decades by which the mean squares of the signal and of the activations grow"},
+    )
+    chaos: Mapping[Optimizer, Bounds] = field(
+        default_factory=lambda: CHAOS, metadata={"doc": "decades by which that of the signal alone grows"}
+    )
 
     def check(self, analysis: Analysis) -> Iterator[Finding]:
         """One finding per segment that amplifies the signal too far."""

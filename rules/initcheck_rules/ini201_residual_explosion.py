@@ -86,7 +86,10 @@ class ResidualExplosion:
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRAPH, Need.SIGNAL, Need.INITIALIZATION})
     subsumes: ClassVar[frozenset[str]] = frozenset({"INI102"})
 
-    bounds: Mapping[Optimizer, Bounds] = field(default_factory=lambda: GROWTH)
+    bounds: Mapping[Optimizer, Bounds] = field(
+        default_factory=lambda: GROWTH,
+        metadata={"doc": "decades by which residual additions make the mean square of the stream grow"},
+    )
 
     def check(self, analysis: Analysis) -> Iterator[Finding]:
         """One finding per segment whose residual additions explode."""
@@ -138,6 +141,11 @@ class ResidualExplosion:
     def good() -> Graph:
         """The same branches scaled by 1/√50."""
         return _residual_network(1.0 / math.sqrt(50.0))
+
+    @staticmethod
+    def helped(finding: Finding) -> Graph:
+        """The branches scaled as the help line says."""
+        return _residual_network(finding.evidence["scale"])
 
 
 def _blocks(analysis: Analysis, segment: Segment) -> tuple[_Block, ...]:

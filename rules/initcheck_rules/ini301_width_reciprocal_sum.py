@@ -71,7 +71,9 @@ class WidthReciprocalSum:
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRAPH, Need.SIGNAL})
     subsumes: ClassVar[frozenset[str]] = frozenset()
 
-    bounds: Mapping[Optimizer, Bounds] = field(default_factory=lambda: BETA)
+    bounds: Mapping[Optimizer, Bounds] = field(
+        default_factory=lambda: BETA, metadata={"doc": "β, the sum of reciprocal widths"}
+    )
 
     def check(self, analysis: Analysis) -> Iterator[Finding]:
         """One finding per segment whose widths are too small for its depth."""

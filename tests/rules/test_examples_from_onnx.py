@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from onnx_writer import write
 from rule_networks import reported
 
 from initcheck import check
+from initcheck.testing import write_onnx
 from initcheck_rules import RULES
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def from_file(graph: Graph, path: Path) -> list[str]:
-    write(graph, path)
+    write_onnx(graph, path)
     report = check(path, rules=[rule() for rule in RULES])
     assert report.errors == ()
     return [f"{item.finding.severity} {item.finding.code}" for item in report.findings]

@@ -13,7 +13,7 @@ import typer
 from initcheck.commands.exit_code import exit_code
 from initcheck.commands.parse import Output, choice, count, dims, duration, outputs, severities, shapes, size, words
 from initcheck.commands.progress import ProgressBar
-from initcheck.commands.terminal import log, one_line, style_of, write_stdout
+from initcheck.commands.terminal import COLORS, log, one_line, style_of, write_stdout
 from initcheck.errors import UsageError
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 __all__ = ["check"]
 
 LEVELS = ("error", "warning", "note")
-COLORS = ("auto", "always", "never")
 OPTIMIZERS = ("sgd", "adam")
 
 

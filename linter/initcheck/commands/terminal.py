@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, TextIO
 if TYPE_CHECKING:
     from initcheck.reports.style import Style
 
-__all__ = ["log", "one_line", "style_of", "write_stdout"]
+__all__ = ["COLORS", "log", "one_line", "style_of", "write_stdout"]
+
+COLORS = ("auto", "always", "never")
+"""Values of ``--color``."""
 
 
 def style_of(stream: TextIO | None, color: str, *, verbose: bool) -> Style:
