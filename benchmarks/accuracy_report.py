@@ -99,9 +99,8 @@ def print_kinds(rows: Sequence[Row]) -> None:
             misses = [row.miss for row in found]
             bias = np.median([row.predicted - row.measured for row in found if math.isfinite(row.miss)] or [0.0])
             missed = sum(not row.is_hit for row in found)
-            print(
-                f"  {op:40}{len(found):>6}{missed:>8}{np.median(misses):8.3f}{np.percentile(misses, 95):8.3f}{bias:8.3f}"
-            )
+            middle, high = np.percentile(misses, (50, 95))
+            print(f"  {op:40}{len(found):>6}{missed:>8}{middle:8.3f}{high:8.3f}{bias:8.3f}")
 
 
 def print_worst(rows: Sequence[Row], quantity: Quantity, count: int) -> None:

@@ -203,7 +203,7 @@ ENTRIES = [
     entry("post_ln/mean", partial(transformer, pre=False, head="mean", causal=False)),
     entry("rms/swiglu/rope", partial(transformer, norm=nn.RMSNorm, gated=True, rotary=True)),
     entry("rms/swiglu/rope/gqa", partial(transformer, 64, 4, norm=nn.RMSNorm, gated=True, rotary=True, shared=2)),
-    entry("post_rms/gqa/first", partial(transformer, pre=False, norm=nn.RMSNorm, shared=4, head="first")),
+    entry("post_rms/gqa/first", partial(transformer, pre=False, norm=nn.RMSNorm, shared=4, head="first", causal=False)),
     entry("no_norm", partial(transformer, norm=lambda _: nn.Identity())),
     entry("torch/pre_ln", partial(encoder, pre=True, head="tokens")),
     entry("torch/post_ln/first", partial(encoder, pre=False, head="first")),
