@@ -54,6 +54,7 @@ class LinearAdjoint:
             received,
             weight,
             context,
+            bias=args[2] if len(args) > 2 else None,
             fan_out=fan_out,
             fan_in=fan_in,
             scale=scale,
@@ -72,6 +73,7 @@ def sent_back(
     weight: Parameter,
     context: BackwardContext,
     *,
+    bias: Argument = None,
     fan_out: float,
     fan_in: float,
     scale: float = 1.0,
@@ -94,6 +96,7 @@ def sent_back(
         received: Gradient at the output.
         weight: The weight.
         context: Numbers of new carriers.
+        bias: What is added to the sum.
         fan_out: Outputs that one input feeds, those beyond a border left out.
         fan_in: Products in one output.
         scale: Factor on the product.
@@ -108,6 +111,9 @@ def sent_back(
     square += mean * mean * fan_out * max(fan_out - 1.0, 0.0) * received.common_mean**2
     spread = math.sqrt(y.variance)
     along = fan_out * variance * received.common / spread * math.sqrt(agreement) if spread > 0.0 else 0.0
+    # On the typical path a sum is shorter than its weights' variance says, and x · g stays what it is.
+    expected = fan_in * variance * x.mean_square + (bias.distribution.variance if isinstance(bias, Parameter) else 0.0)
+    along *= min(y.variance / expected, 1.0) if context.typical and expected > 0.0 else 1.0
     by_chance = fan_out * variance * received.chance / (fan_in * x.mean_square) if x.mean_square > 0.0 else 0.0
     by_chance = min(by_chance, square / x.mean_square) if x.mean_square > 0.0 else 0.0
     amplitude = math.copysign(math.hypot(along, math.sqrt(by_chance)), along)
