@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from initcheck.distribution import Distribution, Family
     from initcheck.errors import ConfigError, InitcheckError, ModelLoadError, PluginError, UsageError
     from initcheck.gain import critical_gain, is_flat_at_zero, is_zero_below_zero
+    from initcheck.gradient_path import GradientStep
     from initcheck.graph import Axis, Constant, Graph, Location, Node, Op, Parameter, RowFacts, Value
     from initcheck.pipeline import check
     from initcheck.report import LayerRow, ModelReport, Report, ReportedFinding, Summary, TargetError, WeightRow
     from initcheck.rule import Bounds, FailureMode, Finding, Need, Rule, Severity
     from initcheck.settings import Settings
+    from initcheck.signal.gradient import Gradient
     from initcheck.signal.ledger import Contribution, Quantity
     from initcheck.signal.segments import Segment
     from initcheck.signal.signal import Signal
@@ -32,11 +34,13 @@ _HOMES = {
     "distribution": ("Distribution", "Family"),
     "errors": ("ConfigError", "InitcheckError", "ModelLoadError", "PluginError", "UsageError"),
     "gain": ("critical_gain", "is_flat_at_zero", "is_zero_below_zero"),
+    "gradient_path": ("GradientStep",),
     "graph": ("Axis", "Constant", "Graph", "Location", "Node", "Op", "Parameter", "RowFacts", "Value"),
     "pipeline": ("check",),
     "report": ("LayerRow", "ModelReport", "Report", "ReportedFinding", "Summary", "TargetError", "WeightRow"),
     "rule": ("Bounds", "FailureMode", "Finding", "Need", "Rule", "Severity"),
     "settings": ("Settings",),
+    "signal.gradient": ("Gradient",),
     "signal.ledger": ("Contribution", "Quantity"),
     "signal.segments": ("Segment",),
     "signal.signal": ("Signal",),
@@ -56,6 +60,8 @@ __all__ = [
     "FailureMode",
     "Family",
     "Finding",
+    "Gradient",
+    "GradientStep",
     "Graph",
     "InitcheckError",
     "Layer",

@@ -15,9 +15,11 @@ from initcheck.structure import Structure, find_structure
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from initcheck.gradient_path import GradientStep
     from initcheck.report import LayerRow, Summary
     from initcheck.signal.backward import Backward
     from initcheck.signal.forward import Contribution, Forward, Quantity, Segment
+    from initcheck.signal.gradient import Gradient
     from initcheck.signal.signal import Signal
     from initcheck.trained import TrainedEvidence
 
@@ -107,6 +109,13 @@ class Analysis:
         return propagate_back(self.graph, self.structure, self.forward, typical=False)
 
     @cached_property
+    def gradient_path(self) -> tuple[GradientStep, ...]:
+        """The mean-field gradient along the main path, from the first layer to the last hidden one."""
+        from initcheck.gradient_path import gradient_path
+
+        return gradient_path(self.graph, self.structure, self.forward.signals, self.backward)
+
+    @cached_property
     def typical_backward(self) -> Backward:
         """Gradients on the typical path (the mean of their logarithm, what a user measures)."""
         from initcheck.signal.backward import propagate_back
@@ -147,6 +156,10 @@ class Analysis:
     def signal_out_of(self, node: Node) -> Signal | None:
         """Mean-field signal of a node's first output, None when unknown."""
         return self.forward.signals.get(node.outputs[0]) if node.outputs else None
+
+    def gradient_out_of(self, node: Node) -> Gradient | None:
+        """Mean-field gradient at a node's first output, None where none is known to arrive."""
+        return self.backward.gradients.get(node.outputs[0]) if node.outputs else None
 
     @property
     def weighted_layers(self) -> int:

@@ -42,7 +42,7 @@ def summary(analysis: Analysis) -> Summary:
         log10_length_gain=_worst(segment.length_gain for segment in segments),
         log10_residual_growth=_worst(segment.residual_growth for segment in segments),
         beta=None if variance is None or not math.isfinite(variance) else variance / 5.0,
-        log10_gradient_ratio=None,
+        log10_gradient_ratio=analysis.gradient_path[0].log10_energy if analysis.gradient_path else None,
         residual_blocks=len(analysis.structure.residuals),
         segments=len(segments),
     )

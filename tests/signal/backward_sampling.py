@@ -95,10 +95,8 @@ def assert_gradients(
     wrong = []
     for name in names:
         mean, error = measured[name]
-        if name in graph.parameters:
-            predicted = backward.parameters[name]
-        else:
-            predicted = backward.gradients[name].mean_square
+        owned = name in graph.parameters
+        predicted = backward.parameters[name] if owned else backward.gradients[name].mean_square
         assert predicted is not None, name
         if not abs(predicted - mean) <= (10.0**decades - 1.0) * mean + errors * error:
             wrong.append(f"{name}: predicted {predicted:.5g}, measured {mean:.5g} ± {error:.2g}")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from initcheck.graph import Axis, Parameter
 from initcheck.signal.adjoint import BackwardContext, Sent, size_of, summed
@@ -18,15 +20,17 @@ from initcheck.signal.signal import Signal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from initcheck.graph import Node
     from initcheck.signal.gradient import Gradient
     from initcheck.signal.law import Argument
 
-__all__ = ["ConvolutionAdjoint", "TransposedConvolutionAdjoint"]
+__all__ = ["ConvolutionAdjoint", "Spread", "TransposedConvolutionAdjoint", "scattered"]
+
+Profile = NDArray[np.float64]
 
 _LARGEST_PROFILE = 1 << 20
+"""Above this many positions borders are a vanishing share, and the profile is left out."""
+
 Geometry = tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...], tuple[tuple[int, int], ...]]
 
 
@@ -51,7 +55,7 @@ class ConvolutionAdjoint:
         groups = int(node.attributes.get("groups", 1))
         channels = weight.shape[0] / groups
         taps = math.prod(node.attributes["kernel"])
-        reach, profile = scattered(node, x.shape[2:], y.shape[2:], g.profile)
+        spread = scattered(node, x.shape[2:], y.shape[2:], g.profile)
         back = sent_back(
             x,
             y,
@@ -59,14 +63,15 @@ class ConvolutionAdjoint:
             weight,
             context,
             bias=args[2] if len(args) > 2 else None,
-            fan_out=channels * reach,
+            fan_out=channels * spread.reach,
             fan_in=float(node.attributes["fan_in"]),
             agreement=1.0 / taps + (1.0 - 1.0 / taps) * max(received.rho_position, 0.0),
-            rho_position=received.rho_position,
-            profile=profile,
+            rho_position=spread.pairs * received.rho_position,
+            rho_sample=(1.0 if y.positions <= 1 else spread.pairs) * received.rho_sample,
+            profile=spread.profile,
             assumed=g.assumed,
         )
-        rows = size_of(y, Axis.BATCH) * y.positions * min(reach * x.positions / max(taps * y.positions, 1), 1.0)
+        rows = size_of(y, Axis.BATCH) * y.positions * min(spread.reach * x.positions / max(taps * y.positions, 1), 1.0)
         return (back, weight_gradient(x, y, g, received, rows), bias_gradient(y, received))[: len(args)]
 
 
@@ -87,8 +92,8 @@ class TransposedConvolutionAdjoint:
             return (None,) * len(args)
         received = summed(g, y, context)
         channels = weight.shape[1]
-        reach, profile = gathered(node, x.shape[2:], y.shape[2:], g.profile)
-        groups = int(node.attributes.get("groups", 1))
+        spread = gathered(node, x.shape[2:], y.shape[2:], g.profile)
+        groups, reach = int(node.attributes.get("groups", 1)), max(spread.reach, 1.0)
         back = sent_back(
             x,
             y,
@@ -96,11 +101,13 @@ class TransposedConvolutionAdjoint:
             weight,
             context,
             bias=args[2] if len(args) > 2 else None,
-            fan_out=channels * reach,
-            fan_in=weight.shape[0] / groups * reach * x.positions / max(y.positions, 1),
-            agreement=1.0 / max(reach, 1.0) + (1.0 - 1.0 / max(reach, 1.0)) * max(received.rho_position, 0.0),
-            rho_position=received.rho_position,
-            profile=profile,
+            fan_out=channels * spread.reach,
+            fan_in=weight.shape[0] / groups * spread.reach * x.positions / max(y.positions, 1),
+            agreement=1.0 / max(spread.reach, 1.0)
+            + (1.0 - 1.0 / max(spread.reach, 1.0)) * max(received.rho_position, 0.0),
+            rho_position=spread.pairs * received.rho_position,
+            rho_sample=(1.0 if y.positions <= 1 else spread.pairs) * received.rho_sample,
+            profile=spread.profile,
             assumed=g.assumed,
         )
         rows = size_of(x, Axis.BATCH) * x.positions
@@ -117,9 +124,22 @@ def _geometry(node: Node) -> Geometry:
     )
 
 
-def scattered(
-    node: Node, before: tuple[int, ...], after: tuple[int, ...], profile: NDArray[np.float64] | None
-) -> tuple[float, NDArray[np.float64] | None]:
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """What the positions of a gradient send to the positions before it.
+
+    Attributes:
+        reach: Taps that reach a position, each weighted by the profile of where it comes from, on average.
+        pairs: Share of it that two positions receive through the same taps: only those meet the same weights.
+        profile: Of what arrives, mean 1; None when uniform.
+    """
+
+    reach: float
+    pairs: float
+    profile: Profile | None
+
+
+def scattered(node: Node, before: tuple[int, ...], after: tuple[int, ...], profile: Profile | None) -> Spread:
     """What the outputs of windows send to an input position.
 
     Args:
@@ -127,63 +147,61 @@ def scattered(
         before: Sizes of the positions of its input.
         after: Those of its output.
         profile: Of the gradient at the output.
-
-    Returns:
-        Taps that reach an input position, each weighted by the profile of the output it comes from, on average; and the
-        profile over input positions, None when uniform.
     """
     geometry = _geometry(node)
     if math.prod(before) > _LARGEST_PROFILE or 0 in before or 0 in after:
-        return math.prod(geometry[0]) * math.prod(after) / max(math.prod(before), 1), None
+        reach = math.prod(geometry[0]) * math.prod(after) / max(math.prod(before), 1)
+        return Spread(reach, 1.0 / math.prod(geometry[1]), None)
     if profile is None or profile.shape != after:
         return _uniform_scatter(before, after, geometry)
     return _scatter(profile, before, geometry)
 
 
 @lru_cache(maxsize=64)
-def _uniform_scatter(
-    before: tuple[int, ...], after: tuple[int, ...], geometry: Geometry
-) -> tuple[float, NDArray[np.float64] | None]:
+def _uniform_scatter(before: tuple[int, ...], after: tuple[int, ...], geometry: Geometry) -> Spread:
     return _scatter(np.ones(after), before, geometry)
 
 
-def _scatter(
-    profile: NDArray[np.float64], before: tuple[int, ...], geometry: Geometry
-) -> tuple[float, NDArray[np.float64] | None]:
+def _scatter(profile: Profile, before: tuple[int, ...], geometry: Geometry) -> Spread:
     kernel, strides, dilations, padding = geometry
     lead = [max(a, 0) for a, _ in padding]
     spans = [
         (m - 1) * s + (k - 1) * d + 1 for m, s, k, d in zip(profile.shape, strides, kernel, dilations, strict=True)
     ]
-    canvas = np.zeros([max(span, a + n) for span, a, n in zip(spans, lead, before, strict=True)])
+    size = [max(span, a + n) for span, a, n in zip(spans, lead, before, strict=True)]
+    inside = tuple(slice(a, a + n) for a, n in zip(lead, before, strict=True))
+    total, pairs = np.zeros(before), 0.0
     for tap in product(*(range(k) for k in kernel)):
+        canvas = np.zeros(size)
         canvas[
             tuple(
                 slice(t * d, t * d + (m - 1) * s + 1, s)
                 for t, d, m, s in zip(tap, dilations, profile.shape, strides, strict=True)
             )
-        ] += profile
-    inside = canvas[tuple(slice(a, a + n) for a, n in zip(lead, before, strict=True))]
-    return _split(inside)
+        ] = profile
+        arrived = canvas[inside]
+        total += arrived
+        pairs += float(np.sqrt(arrived).mean()) ** 2
+    return _spread(total, pairs)
 
 
-def gathered(
-    node: Node, before: tuple[int, ...], after: tuple[int, ...], profile: NDArray[np.float64] | None
-) -> tuple[float, NDArray[np.float64] | None]:
+def gathered(node: Node, before: tuple[int, ...], after: tuple[int, ...], profile: Profile | None) -> Spread:
     """What an input position of a transposed convolution receives: the taps that lie inside the output."""
     kernel, strides, dilations, padding = _geometry(node)
     values = profile if profile is not None and profile.shape == after else np.ones(after)
     if math.prod(after) > _LARGEST_PROFILE or 0 in before or 0 in after:
-        return float(math.prod(kernel)), None
+        return Spread(float(math.prod(kernel)), 1.0, None)
     sums, _ = window_sums(values, kernel, strides, dilations, padding)
+    _, roots = window_sums(np.sqrt(values), kernel, strides, dilations, padding)
     whole = np.zeros(before)
     shared = tuple(slice(0, min(a, b)) for a, b in zip(sums.shape, before, strict=True))
     whole[shared] = sums[shared]
-    return _split(whole)
+    return _spread(whole, float((roots**2).sum()))
 
 
-def _split(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64] | None]:
-    mean = float(values.mean()) if values.size else 0.0
-    if mean <= 0.0 or float(np.ptp(values)) <= 1e-12 * mean:
-        return mean, None
-    return mean, values / mean
+def _spread(total: Profile, pairs: float) -> Spread:
+    mean = float(total.mean()) if total.size else 0.0
+    if mean <= 0.0:
+        return Spread(0.0, 1.0, None)
+    uniform = float(np.ptp(total)) <= 1e-12 * mean
+    return Spread(mean, min(pairs / mean, 1.0), None if uniform else total / mean)

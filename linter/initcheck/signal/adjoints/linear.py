@@ -60,6 +60,7 @@ class LinearAdjoint:
             scale=scale,
             # Positions that are contracted meet weights of their own.
             rho_position=received.rho_position if over_features else 0.0,
+            rho_sample=received.rho_sample,
             profile=g.profile if over_features else None,
             assumed=g.assumed,
         )
@@ -79,6 +80,7 @@ def sent_back(
     scale: float = 1.0,
     agreement: float = 1.0,
     rho_position: float,
+    rho_sample: float,
     profile: NDArray[np.float64] | None,
     assumed: bool,
 ) -> Gradient:
@@ -102,6 +104,7 @@ def sent_back(
         scale: Factor on the product.
         agreement: Correlation of ζ over the outputs that one input feeds.
         rho_position: Correlation of the result between positions.
+        rho_sample: Between samples.
         profile: Its profile.
         assumed: Whether the gradient rests on an operation that was not understood.
     """
@@ -120,7 +123,7 @@ def sent_back(
     return context.fresh(
         square - by_chance * x.mean_square,
         rho_position=rho_position,
-        rho_sample=received.rho_sample,
+        rho_sample=rho_sample,
         common=amplitude * x.table if amplitude else None,
         split=True,
         profile=profile,

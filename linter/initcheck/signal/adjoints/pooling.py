@@ -44,8 +44,8 @@ class AveragePoolAdjoint:
         taps = math.prod(node.attributes["kernel"])
         if y.shape[2:] == x.shape[2:] and taps == 1:
             return (g,)
-        reach, profile = scattered(node, x.shape[2:], y.shape[2:], g.profile)
-        return (averaged_back(x, y, g, context, windows=reach, taps=taps, profile=profile),)
+        spread = scattered(node, x.shape[2:], y.shape[2:], g.profile)
+        return (averaged_back(x, y, g, context, windows=spread.reach, taps=taps, profile=spread.profile),)
 
 
 def averaged_back(
@@ -106,8 +106,8 @@ class MaxPoolAdjoint:
         if not isinstance(x, Signal) or y is None or g is None:
             return (None, *rest)
         count = math.prod(node.attributes["kernel"])
-        reach, _ = scattered(node, x.shape[2:], y.shape[2:], None)
-        return (won(x, y, g, count, reach, context), *rest)
+        spread = scattered(node, x.shape[2:], y.shape[2:], None)
+        return (won(x, y, g, count, spread.reach, context), *rest)
 
 
 def won(x: Signal, y: Signal, g: Gradient, count: int, windows: float, context: BackwardContext) -> Gradient:
