@@ -42,8 +42,8 @@ class Op(StrEnum):
       ((before, after), ...) per spatial axis, ``groups``, ``fan_in``, ``fan_out``, ``out_axis``; x is
       (batch, channel, *spatial).
     * ``EMBEDDING`` (ids, weight): rows of the weight picked by ids. ids is an activation or a Constant.
-    * ``RECURRENT`` (x, input weight, recurrent weight, bias?, initial state...): ``cell`` lstm | gru | rnn, ``hidden``,
-      ``directions``, ``activation``, ``fan_in``, ``fan_out``.
+    * ``RECURRENT`` (x, input weight, recurrent weight, bias?, state bias?, initial state...): ``cell`` lstm | gru |
+      rnn, ``hidden``, ``directions``, ``activation``, ``fan_in``, ``fan_out``.
     * ``OPAQUE`` (...): ``type`` as the source spells it. Nothing is known of it.
 
     Between activations:

@@ -103,8 +103,7 @@ class TransposedConvolutionAdjoint:
             bias=args[2] if len(args) > 2 else None,
             fan_out=channels * spread.reach,
             fan_in=weight.shape[0] / groups * spread.reach * x.positions / max(y.positions, 1),
-            agreement=1.0 / max(spread.reach, 1.0)
-            + (1.0 - 1.0 / max(spread.reach, 1.0)) * max(received.rho_position, 0.0),
+            agreement=1.0 / reach + (1.0 - 1.0 / reach) * max(received.rho_position, 0.0),
             rho_position=spread.pairs * received.rho_position,
             rho_sample=(1.0 if y.positions <= 1 else spread.pairs) * received.rho_sample,
             profile=spread.profile,

@@ -44,7 +44,7 @@ class RecurrentAdjoint:
         nothing: tuple[Sent, ...] = (None,) * len(args)
         if not (isinstance(x, Signal) and isinstance(weight, Parameter) and isinstance(recurrent, Parameter)):
             return nothing
-        cell = cell_of(node, x, weight, recurrent, args[3] if len(args) > 3 else None)
+        cell = cell_of(node, x, weight, recurrent, args[3:5])
         if cell is None or not any(g is not None for g in gradients):
             return nothing
         states, cells = cell.run(max(x.positions, 1))
@@ -68,7 +68,8 @@ class RecurrentAdjoint:
         previous = np.array([0.0, *(state.mean_square for state in states[:-1])])
         of_input = scale * float(before.sum()) * x.mean_square
         of_recurrent = scale * float((before * previous).sum())
-        return (back, of_input, of_recurrent, *nothing[3:])
+        of_bias = scale * float(before.sum())
+        return (back, of_input, of_recurrent, of_bias, of_bias, *nothing[5:])[: len(args)]
 
 
 class _BackwardInTime:

@@ -81,7 +81,7 @@ class RecurrentLaw:
         unknown: tuple[Signal | None, ...] = (None,) * len(node.outputs)
         if not (isinstance(x, Signal) and isinstance(weight, Parameter) and isinstance(recurrent, Parameter)):
             return unknown
-        cell = cell_of(node, x, weight, recurrent, args[3] if len(args) > 3 else None)
+        cell = cell_of(node, x, weight, recurrent, args[3:5])
         if cell is None:
             return unknown
         states, cells = cell.run(max(x.positions, 1))
@@ -104,7 +104,7 @@ class RecurrentLaw:
         return tuple(outputs)
 
 
-def cell_of(node: Node, x: Signal, weight: Parameter, recurrent: Parameter, bias: Argument) -> Cell | None:
+def cell_of(node: Node, x: Signal, weight: Parameter, recurrent: Parameter, biases: Sequence[Argument]) -> Cell | None:
     """The cell of a recurrent layer, ready to run; None for one that is not known."""
     kind, activation = str(node.attributes["cell"]), str(node.attributes.get("activation", "tanh"))
     if kind not in _GATES or activation not in FUNCTIONS:
@@ -112,7 +112,7 @@ def cell_of(node: Node, x: Signal, weight: Parameter, recurrent: Parameter, bias
     hidden = int(node.attributes["hidden"])
     cell = Cell(kind, activation, _inflow(x, weight, node), hidden * recurrent.distribution.mean_square)
     gates = tuple(node.attributes.get("gates", _GATES[kind]))
-    cell.biases = _biases(bias, gates, hidden, int(node.attributes["directions"]))
+    cell.biases = _biases(biases, gates, hidden, int(node.attributes["directions"]))
     return cell
 
 
@@ -257,21 +257,30 @@ def _inflow(x: Signal, weight: Parameter, node: Node) -> Moments:
     return moments_of(x).scaled(fan_in * weight.distribution.mean_square, 0.0)
 
 
-def _biases(bias: Argument, gates: tuple[str, ...], hidden: int, directions: int) -> dict[str, _Bias]:
-    """Bias of each gate; stacked as (directions, input and state, gates, hidden), the state's part may be missing."""
-    if not isinstance(bias, Parameter) or bias.size == 0:
-        return {}
+def _biases(biases: Sequence[Argument], gates: tuple[str, ...], hidden: int, directions: int) -> dict[str, _Bias]:
+    """Bias of each gate: the input's, then the state's, as two parameters or stacked in one.
+
+    A parameter is stacked as (directions, input and state, gates, hidden), or a part of that.
+    """
     rows = len(gates) * hidden
-    parts = 2 if bias.size == 2 * directions * rows else 1
-    if bias.values is None or bias.values.size != directions * parts * rows:
-        law = bias.distribution
-        moments = (law.effective_mean, law.variance)
-        return dict.fromkeys(gates, _Bias(*moments, *(moments if parts == 2 else (0.0, 0.0))))
-    stacked = bias.values.reshape(directions, parts, len(gates), hidden)
-    return {
-        gate: _Bias(*(number for part in range(parts) for number in _law(stacked[:, part, index])))
-        for index, gate in enumerate(gates)
-    }
+    known = [bias for bias in biases if isinstance(bias, Parameter) and bias.size > 0]
+    parts = [part for bias in known for part in _parts(bias, gates, hidden, directions, 2 * directions * rows)]
+    if not parts:
+        return {}
+    return {gate: _Bias(*(number for part in parts[:2] for number in part[index])) for index, gate in enumerate(gates)}
+
+
+def _parts(
+    bias: Parameter, gates: tuple[str, ...], hidden: int, directions: int, both: int
+) -> list[list[tuple[float, float]]]:
+    """Mean and variance of every gate's bias, for the input's and the state's part if one parameter holds both."""
+    count = 2 if bias.size == both else 1
+    stacks = bias.size // (count * len(gates) * hidden)
+    if bias.values is None or stacks not in {1, directions} or bias.values.size != stacks * count * len(gates) * hidden:
+        moments = (bias.distribution.effective_mean, bias.distribution.variance)
+        return [[moments] * len(gates) for _ in range(count)]
+    stacked = bias.values.reshape(stacks, count, len(gates), hidden)
+    return [[_law(stacked[:, part, index]) for index in range(len(gates))] for part in range(count)]
 
 
 def _law(values: NDArray[np.float64]) -> tuple[float, float]:

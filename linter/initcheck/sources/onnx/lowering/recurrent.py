@@ -35,6 +35,8 @@ def _recurrent(call: Call, build: Builder) -> None:
     ]
     bias = build.known.get(call.input(3))
     names.append(build.weight(call, bias, leaf="bias", fans=(hidden, rows)) if bias is not None else "")
+    # One parameter holds the biases of the input and of the state.
+    names.append("")
     names += [_state(build, name) if name else "" for name in call.inputs[5:7]]
     outputs = tuple(name or build.fresh(f"{call.outputs[0] or call.op}:unused") for name in call.outputs)
     named = call.attributes.get("activations")

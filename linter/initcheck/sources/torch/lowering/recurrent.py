@@ -48,7 +48,7 @@ def _lower(call: Bound, build: Builder, cell: str, activation: str) -> None:
             source,
             first,
             build.weight(group[1], out_axis=0, fans=(float(hidden), float(rows))),
-            build.weight(group[2], fans=(float(hidden), float(rows))) if has_bias else "",
+            *(build.weight(group[i], fans=(float(hidden), float(rows))) if has_bias else "" for i in (2, 3)),
         ]
         names += [build.operand(state) for state in states if isinstance(state, Activation)]
         outputs = (call.output,) if last else (build.temporary(call)[0],)
@@ -81,13 +81,13 @@ def _cell(cell: str, activation: str) -> Callable[[Bound, Builder], None]:
 
     def lower(call: Bound, build: Builder) -> None:
         x, state = list(call.arguments.values())[:2]
-        weight, recurrent, bias = (call[name] for name in ("w_ih", "w_hh", "b_ih"))
+        weight, recurrent = call["w_ih"], call["w_hh"]
         rows, fan_in = build.shape(weight)
         hidden = build.shape(recurrent)[-1]
         fans = (float(hidden), float(rows))
         key = build.weight(weight, out_axis=0, fans=fans)
         names = [build.activation(call, x), key, build.weight(recurrent, out_axis=0, fans=fans)]
-        names.append(build.optional(bias, fans=fans))
+        names += [build.optional(call[name], fans=fans) for name in ("b_ih", "b_hh")]
         states = state if isinstance(state, (list, tuple)) else (state,)
         names += [known.name for known in states if isinstance(known, Activation)]
         build.emit(
