@@ -8,9 +8,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from accuracy_measure import LN10, Logs, Measured
+from scipy import special
 
 from initcheck.graph import Graph, Node, Op
-from initcheck.signal.quadrature import expectation, trigamma
+from initcheck.signal.quadrature import expectation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -139,6 +140,8 @@ def compare(model: str, analysis: Analysis, measured: Measured) -> Iterator[Row]
     """Rows of one model: lengths, gains, gradients of values and of parameters."""
     nodes = operations(analysis.graph)
     main_path = _main_path(analysis.graph)
+    # Where a mask has put minus infinity, there is no length, and nothing of a response.
+    masked = {name for name, logs in measured.lengths.items() if logs.infinite}
     for name, node in nodes.items():
         typical, plain = analysis.typical.signals.get(name), analysis.forward.signals.get(name)
         status = _status(typical)
@@ -146,7 +149,7 @@ def compare(model: str, analysis: Analysis, measured: Measured) -> Iterator[Row]
             (Quantity.LENGTH, measured.lengths.get(name), length),
             (Quantity.GAIN, measured.gains.get(name), gain),
         ):
-            if logs is None or logs.infinite:
+            if logs is None or name in masked:
                 continue
             first = None if typical is None else predict(typical)
             second = None if plain is None else _log10(plain.mean_square if predict is length else plain.gain)
@@ -165,22 +168,37 @@ def compare(model: str, analysis: Analysis, measured: Measured) -> Iterator[Row]
 
 
 def length(signal: Signal) -> float:
-    """Log10 of the typical mean square: ln M of a finite layer lies half its own variance below an infinite one's."""
-    return _log10(signal.mean_square) - 0.5 * signal.finite_width_noise() / LN10
+    """Log10 of the typical mean square, of as many units and positions as the value has."""
+    return _log10(signal.mean_square) + _narrowed(signal.finite_width_noise())
 
 
 def gain(signal: Signal) -> float:
-    """Log10 of the typical response, lowered likewise by half of what its own finite width adds.
+    """Log10 of the typical response, of as many units and positions likewise.
 
-    The response of one unit is slope(z) xi, xi standard normal and independent over units and positions, so that its
-    mean over n of them has relative variance (3 E[slope⁴]/E[slope²]² - 1)/n.
+    The response of one unit is slope(z) ξ, ξ standard normal and independent over units and positions, so that its
+    mean square over n of them has relative variance c² = (3 E[slope⁴]/E[slope²]² - 1)/n.
     """
     squares = signal.slope * signal.slope
     power = expectation(squares)
     if power <= 0.0 or signal.gain <= 0.0:
         return -math.inf
     relative = (3.0 * expectation(squares * squares) / power**2 - 1.0) / max(signal.units * signal.positions, 1)
-    return _log10(signal.gain) - 0.5 * trigamma(max(1.0 / relative, 0.5)) / LN10
+    return _log10(signal.gain) + _narrowed(float(special.polygamma(1, max(1.0 / relative, 0.5))))
+
+
+def _narrowed(variance: float) -> float:
+    """Mean of log10 of a mean over few units, less log10 of its expectation.
+
+    A gamma variable of shape k and mean 1 has Var[ln] = ψ'(k), by which the engine states it, and E[ln] = ψ(k) - ln k:
+    -ψ'(k)/2 for many units, exact for normal ones however few.
+    """
+    if variance <= 0.0:
+        return 0.0
+    low, high = 1e-3, 1e12
+    for _ in range(100):
+        middle = math.sqrt(low * high)
+        low, high = (middle, high) if special.polygamma(1, middle) > variance else (low, middle)
+    return float(special.digamma(low) - math.log(low)) / LN10
 
 
 def last_layer_input(analysis: Analysis) -> str:

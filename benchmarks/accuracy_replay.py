@@ -6,7 +6,7 @@ guesswork.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from initcheck.sources.torch.load import MEMORY
 from initcheck.sources.torch.locate import Locator
 from initcheck.sources.torch.lower import graph_of_trace
 from initcheck.sources.torch.record_seeds import seeded
-from initcheck.sources.torch.trace import named_tensors
+from initcheck.sources.torch.trace import named_tensors, trace_module
 from initcheck.sources.torch.wrappers import unwrap
 
 if TYPE_CHECKING:
@@ -31,12 +31,11 @@ if TYPE_CHECKING:
     from torch import Tensor
     from zoo import Entry
 
+    from initcheck.sources.torch.inputs import Example
+
 __all__ = ["Draw", "Traced", "draw", "replay", "trace_entry"]
 
 ROOT = Path(__file__).resolve().parents[1]
-
-Visit = "Callable[[str, Tensor], Tensor]"
-"""Sees every tensor right after the call that made it; what it returns takes the tensor's place."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +59,7 @@ def trace_entry(entry: Entry) -> Traced:
 
     Raises:
         ModelLoadError: If that fails.
+        NotImplementedError: If the trace closes over constants whose values cannot be had.
     """
     with seeded(0):
         built = build(entry.factory, max_memory=MEMORY, root=ROOT)
@@ -68,6 +68,8 @@ def trace_entry(entry: Entry) -> Traced:
     with seeded():
         example = choose_example(module, built, None, real)
         trace, reasons = trace_example(module, example, real)
+    if any(tensor.is_meta for tensor in trace.constants.values()):
+        trace = replace(trace, constants=_constants(entry, example, trace))
     graph = graph_of_trace(trace, module, built, example.describe(), Locator(module, ROOT, None), reasons)
     inputs = {name for name in graph.inputs if graph.values[name].is_float}
     embedded = {
@@ -76,6 +78,16 @@ def trace_entry(entry: Entry) -> Traced:
         if node.op is Op.EMBEDDING and node.inputs[0] not in graph.constants and node.outputs
     }
     return Traced(trace, graph, frozenset(inputs | embedded))
+
+
+def _constants(entry: Entry, example: Example, trace: Trace) -> dict[str, Tensor]:
+    """Constants of a trace with values: those that the forward pass makes where the weights have values too."""
+    module = entry.build().train()
+    with seeded():
+        found = trace_module(module, example)[0].constants
+    if found.keys() != trace.constants.keys():
+        raise NotImplementedError("constants have no values")
+    return found
 
 
 @dataclass(frozen=True)
@@ -128,7 +140,7 @@ def replay(traced: Traced, drawn: Draw, seed: int, visit: Callable[[str, Tensor]
             returns takes the tensor's place.
 
     Raises:
-        NotImplementedError: For a call without an operator, or a constant without values.
+        NotImplementedError: For a call without an operator.
     """
     trace = traced.trace
     known: dict[str, Tensor] = {}
@@ -138,8 +150,6 @@ def replay(traced: Traced, drawn: Draw, seed: int, visit: Callable[[str, Tensor]
         tensor = drawn.tensors[owner]
         known[name] = tensor if tensor.requires_grad else tensor.clone()
     for name, tensor in trace.constants.items():
-        if tensor.is_meta:
-            raise NotImplementedError(f"constant {name} has no values")
         known[name] = _double(tensor.detach()).clone()
     torch.manual_seed(seed)
     with sdpa_kernel(SDPBackend.MATH):

@@ -48,13 +48,13 @@ def normal(*shape: int) -> Inputs:
     return lambda: (torch.randn(shape),)
 
 
-def ids(batch: int, length: int, count: int, *names: str) -> Inputs:
-    """Uniform random ids under every name, default one positional argument."""
+def ids(batch: int, length: int, count: int, *names: str, first: int = 0) -> Inputs:
+    """Uniform random ids from ``first`` on under every name, default one positional argument."""
 
     def draw() -> tuple[Any, ...] | dict[str, Any]:
         if not names:
-            return (torch.randint(count, (batch, length)),)
-        return {name: torch.randint(count, (batch, length)) for name in names}
+            return (torch.randint(first, count, (batch, length)),)
+        return {name: torch.randint(first, count, (batch, length)) for name in names}
 
     return draw
 

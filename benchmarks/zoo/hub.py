@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 __all__ = ["ENTRIES"]
 
 BATCH, LENGTH, VOCABULARY = 8, 16, 128
+WORDS = 3
+"""First id that is no padding, start or end: the embedding of padding is zero, and no input consists of it."""
 
 TEXT: dict[str, Any] = {
     "vocab_size": VOCABULARY,
@@ -75,13 +77,16 @@ def hub(family: str, model: str, **options: Any) -> Callable[[], nn.Module]:
 
 def text(name: str, family: str, model: str, *, base: dict[str, Any] = TEXT, **options: Any) -> Entry:
     return Entry(
-        f"hub/{name}", hub(family, model, **{**base, **options}), ids(BATCH, LENGTH, VOCABULARY, "input_ids"), BATCH
+        f"hub/{name}",
+        hub(family, model, **{**base, **options}),
+        ids(BATCH, LENGTH, VOCABULARY, "input_ids", first=WORDS),
+        BATCH,
     )
 
 
 def pair(name: str, family: str, model: str, **options: Any) -> Entry:
     """An encoder and a decoder, each with ids of its own."""
-    inputs = ids(BATCH, LENGTH, VOCABULARY, "input_ids", "decoder_input_ids")
+    inputs = ids(BATCH, LENGTH, VOCABULARY, "input_ids", "decoder_input_ids", first=WORDS)
     return Entry(f"hub/{name}", hub(family, model, **options), inputs, BATCH)
 
 
@@ -97,7 +102,7 @@ def picture(name: str, family: str, model: str, size: int = 32, batch: int = BAT
 def speech() -> dict[str, Any]:
     return {
         "input_features": torch.randn(BATCH, 16, 40),
-        "decoder_input_ids": torch.randint(VOCABULARY, (BATCH, LENGTH)),
+        "decoder_input_ids": torch.randint(WORDS, VOCABULARY, (BATCH, LENGTH)),
     }
 
 
@@ -116,7 +121,14 @@ ENTRIES = [
     text("mistral", "Mistral", "ForCausalLM", num_key_value_heads=2, sliding_window=6),
     text("qwen2", "Qwen2", "ForCausalLM", num_key_value_heads=2),
     text("gemma2", "Gemma2", "ForCausalLM", head_dim=12, num_key_value_heads=2),
-    text("mixtral", "Mixtral", "ForCausalLM", num_key_value_heads=2, num_local_experts=4),
+    text(
+        "mixtral",
+        "Mixtral",
+        "ForCausalLM",
+        num_key_value_heads=2,
+        num_local_experts=4,
+        experts_implementation="batched_mm",
+    ),
     text("gpt_neox", "GPTNeoX", "ForCausalLM"),
     text("phi", "Phi", "ForCausalLM"),
     text("falcon", "Falcon", "ForCausalLM"),

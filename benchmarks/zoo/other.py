@@ -211,8 +211,10 @@ ENTRIES = [
         for kind in ("relu", "tanh", "lstm", "gru")
     ),
     Entry("recurrent/bilstm/tagger", Tagger, ids(BATCH, 12, 100)),
-    Entry("recurrent/unrolled/tanh/xavier", partial(Unrolled, "tanh", 10, "xavier"), normal(BATCH, 10, 16)),
-    Entry("recurrent/unrolled/relu/he", partial(Unrolled, "relu", 8, "he"), normal(BATCH, 8, 16)),
+    Entry(
+        "recurrent/unrolled/tanh/xavier", partial(Unrolled, "tanh", 10, "xavier"), normal(BATCH, 10, 16), variance=True
+    ),
+    Entry("recurrent/unrolled/relu/he", partial(Unrolled, "relu", 8, "he"), normal(BATCH, 8, 16), variance=True),
     Entry("shared/repeated/w40/d10", partial(Repeated, 40, 10), normal(BATCH, 32), variance=True),
     Entry("shared/siamese", partial(Siamese, norm=False), two),
     Entry("shared/siamese/ln", partial(Siamese, norm=True), two),
@@ -220,8 +222,8 @@ ENTRIES = [
     Entry("gated/silu/plain/d4", partial(Gated, 48, 4, "silu", skip=False), normal(BATCH, 32), variance=True),
     Entry("gated/sigmoid/skip/d6", partial(Gated, 48, 6, "sigmoid", skip=True), normal(BATCH, 32)),
     Entry("gated/gelu/default/skip/d4", partial(Gated, 32, 4, "gelu", skip=True, scheme="default"), normal(BATCH, 32)),
-    Entry("autoencoder/relu/he", partial(autoencoder, "relu", "he"), normal(BATCH, 32)),
-    Entry("autoencoder/tanh/xavier", partial(autoencoder, "tanh", "xavier"), normal(BATCH, 32)),
+    Entry("autoencoder/relu/he", partial(autoencoder, "relu", "he"), normal(BATCH, 32), variance=True),
+    Entry("autoencoder/tanh/xavier", partial(autoencoder, "tanh", "xavier"), normal(BATCH, 32), variance=True),
     Entry("experts/soft", Experts, normal(BATCH, 32)),
     Entry("squeeze_excite/he", SqueezeExcite, normal(BATCH, 3, 12, 12)),
 ]

@@ -188,8 +188,15 @@ ENTRIES = [
     Entry("residual/relu_ended/eta1/w32/d8", partial(relu_ended, 32, 8, 1.0), vector(), variance=True),
     Entry("residual/relu_ended/eta0.1/w16/d24", partial(relu_ended, 16, 24, 0.1), vector(), variance=True),
     Entry("residual/pre/relu/he/w32/d8", partial(pre_activation, 32, 8, "relu", "he"), vector(), variance=True),
-    Entry("residual/pre/relu/he/scaled/d24", partial(pre_activation, 32, 24, "relu", "he", 24**-0.5), vector()),
-    Entry("residual/pre/tanh/xavier/w64/d12", partial(pre_activation, 64, 12, "tanh", "xavier"), vector()),
+    Entry(
+        "residual/pre/relu/he/scaled/d24",
+        partial(pre_activation, 32, 24, "relu", "he", 24**-0.5),
+        vector(),
+        variance=True,
+    ),
+    Entry(
+        "residual/pre/tanh/xavier/w64/d12", partial(pre_activation, 64, 12, "tanh", "xavier"), vector(), variance=True
+    ),
     Entry("residual/pre/silu/default/w64/d12", partial(pre_activation, 64, 12, "silu", "default"), vector()),
     Entry("residual/post/relu/he/w32/d8", partial(post_activation, 32, 8), vector(), variance=True),
     Entry("residual/layer_norm/gelu/w48/d8", partial(normed_mlp, 48, 8, nn.LayerNorm, "gelu"), vector()),
@@ -200,12 +207,12 @@ ENTRIES = [
     Entry("resnet/bn/he", partial(resnet, nn.BatchNorm2d), image(NORMED), NORMED),
     Entry("resnet/bn/default", partial(resnet, nn.BatchNorm2d, "default"), image(NORMED), NORMED),
     Entry("resnet/gn/he", partial(resnet, group_norm), image()),
-    Entry("resnet/none/he", partial(resnet, no_norm), image()),
+    Entry("resnet/none/he", partial(resnet, no_norm), image(), variance=True),
     Entry("resnet/pre/bn", partial(pre_activation_images, nn.BatchNorm2d), image(NORMED), NORMED),
-    Entry("resnet/pre/none", partial(pre_activation_images, no_norm), image()),
+    Entry("resnet/pre/none", partial(pre_activation_images, no_norm), image(), variance=True),
     Entry("resnet/fixup", partial(fixup, 6), image()),
     Entry("densenet/bn", partial(Dense, 8, 6, norm=True), image(NORMED), NORMED),
     Entry("densenet/none", partial(Dense, 8, 6, norm=False), image()),
     Entry("unet/gn", partial(UNet, norm=True), image(size=16)),
-    Entry("unet/none", partial(UNet, norm=False), image(size=16)),
+    Entry("unet/none", partial(UNet, norm=False), image(size=16), variance=True),
 ]
