@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from initcheck.signal.functions import FUNCTIONS, apply
+from initcheck.signal.functions import FUNCTIONS, Function, apply
 from initcheck.signal.quadrature import NODES, expectation
 
 if TYPE_CHECKING:
@@ -85,15 +85,15 @@ def is_homogeneous(function: str, arguments: Mapping[str, float] | None = None) 
     known = FUNCTIONS.get(function)
     if known is None:
         return False
-    inputs = np.array([-30.0, -1.0, -1e-3, 1e-3, 1.0, 30.0])
-    small, large = (known.value(scale * inputs, **(arguments or {})) for scale in (1.0, 8.0))
-    return bool(np.allclose(large, 8.0 * small, rtol=1e-9, atol=0.0))
+    inputs = np.concatenate([sign * np.geomspace(1e-3, 30.0, 16) for sign in (-1.0, 1.0)])
+    small, large = (known.value(scale * inputs, **(arguments or {})) for scale in (1.0, 7.3))
+    return bool(np.allclose(large, 7.3 * small, rtol=1e-9, atol=0.0))
 
 
 def switched_off_below(function: str, arguments: Mapping[str, float] | None = None) -> float:
     """Input below which an activation is off: neither it nor its slope (``OFF_SLOPE``) passes anything on.
 
-    0 for ReLU, -2.9 for GELU, -6.7 for SiLU. Gates, which are open to some degree at zero and bounded (sigmoid), have
+    0 for ReLU, -3.1 for GELU, -6.3 for SiLU. Gates, which are open to some degree at zero and bounded (sigmoid), have
     no such side: being closed is one of their two states.
 
     Args:
@@ -111,10 +111,15 @@ def switched_off_below(function: str, arguments: Mapping[str, float] | None = No
     value = known.value(inputs, **options)
     slope = np.abs(known.derivative(inputs, **options))
     gate = abs(float(value[-1])) > OFF_SLOPE and float(known.value(np.array([1e4]), **options)[0]) < 10.0
-    if gate or abs(float(value[0])) > 1e-6 or slope[0] > 1e-6:
+    if gate or abs(float(value[0])) > 1e-6 or slope[0] > 1e-6 or _is_step(known, options):
         return math.nan
     on = np.flatnonzero(slope > OFF_SLOPE)
     return float(inputs[on[0] - 1]) if on.size else 0.0
+
+
+def _is_step(function: Function, options: Mapping[str, float]) -> bool:
+    """Whether no input at all has a slope, as in an indicator."""
+    return not np.any(function.derivative(np.geomspace(1e-3, 1e4, 101), **options))
 
 
 @lru_cache(maxsize=256)

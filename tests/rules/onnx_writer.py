@@ -39,6 +39,13 @@ def _nodes(graph: Graph, node: Node) -> list[Any]:
         return [helper.make_node(_FUNCTIONS[node.attributes["function"]], inputs, outputs, name)]
     if node.op in {Op.ADD, Op.MUL}:
         return [helper.make_node(node.op.value.capitalize(), inputs, outputs, name)]
+    if node.op is Op.CONV:
+        pads = [side for end in (0, 1) for side in (pair[end] for pair in node.attributes["padding"])]
+        options = {"kernel_shape": node.attributes["kernel"], "strides": node.attributes["strides"], "pads": pads}
+        return [helper.make_node("Conv", inputs, outputs, name, group=node.attributes["groups"], **options)]
+    if node.op is Op.REDUCE:
+        axes, keep = node.attributes["axes"], int(node.attributes["keepdims"])
+        return [helper.make_node("ReduceMean", inputs, outputs, name, axes=axes, keepdims=keep)]
     if node.op is Op.NORMALIZE and node.attributes["kind"] == "batch":
         training = int(node.attributes["training"])
         extra = [f"{node.name}_mean", f"{node.name}_variance"] if training else []
