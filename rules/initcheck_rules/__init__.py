@@ -5,6 +5,7 @@ from __future__ import annotations
 from initcheck_rules.ini101_vanishing_signal import VanishingSignal
 from initcheck_rules.ini102_exploding_signal import ExplodingSignal
 from initcheck_rules.ini103_wrong_fan import WrongFan
+from initcheck_rules.ini104_shifted_weights import ShiftedWeights
 from initcheck_rules.ini201_residual_explosion import ResidualExplosion
 from initcheck_rules.ini301_width_reciprocal_sum import WidthReciprocalSum
 from initcheck_rules.ini401_non_finite_weight import NonFiniteWeight
@@ -21,6 +22,7 @@ RULES = (
     VanishingSignal,
     ExplodingSignal,
     WrongFan,
+    ShiftedWeights,
     ResidualExplosion,
     WidthReciprocalSum,
     NonFiniteWeight,
