@@ -8,9 +8,13 @@ from initcheck_rules.ini103_wrong_fan import WrongFan
 from initcheck_rules.ini104_shifted_weights import ShiftedWeights
 from initcheck_rules.ini201_residual_explosion import ResidualExplosion
 from initcheck_rules.ini301_width_reciprocal_sum import WidthReciprocalSum
+from initcheck_rules.ini302_dead_width import DeadWidth
 from initcheck_rules.ini401_non_finite_weight import NonFiniteWeight
 from initcheck_rules.ini402_zero_weight_cuts_signal import ZeroWeightCutsSignal
 from initcheck_rules.ini403_unbroken_symmetry import UnbrokenSymmetry
+from initcheck_rules.ini404_dead_units import DeadUnits
+from initcheck_rules.ini407_identical_draws import IdenticalDraws
+from initcheck_rules.ini408_dead_product import DeadProduct
 from initcheck_rules.ini901_unanalysed_layer import UnanalysedLayer
 from initcheck_rules.ini902_inference_export import InferenceExport
 from initcheck_rules.ini903_trained_weights import TrainedWeights
@@ -25,9 +29,13 @@ RULES = (
     ShiftedWeights,
     ResidualExplosion,
     WidthReciprocalSum,
+    DeadWidth,
     NonFiniteWeight,
     ZeroWeightCutsSignal,
     UnbrokenSymmetry,
+    DeadUnits,
+    IdenticalDraws,
+    DeadProduct,
     UnanalysedLayer,
     InferenceExport,
     TrainedWeights,
