@@ -123,9 +123,7 @@ class Analysis:
             name: replace(self.graph.parameters[name], distribution=law, rows=None, values=None, content="")
             for name, law in laws.items()
         }
-        other = Analysis(
-            replace(self.graph, parameters={**self.graph.parameters, **changed}), optimizer=self.optimizer
-        )
+        other = Analysis(replace(self.graph, parameters={**self.graph.parameters, **changed}), optimizer=self.optimizer)
         other.structure = self.structure
         return other
 

@@ -37,5 +37,5 @@ def content_key(blocks: Iterable[npt.NDArray[Any]]) -> str:
     """
     digest = hashlib.blake2b(digest_size=16)
     for block in blocks:
-        digest.update(np.ascontiguousarray(block))
+        digest.update(np.ascontiguousarray(block).data)
     return digest.hexdigest()

@@ -13,6 +13,7 @@ from initcheck_rules.ini401_non_finite_weight import NonFiniteWeight
 from initcheck_rules.ini402_zero_weight_cuts_signal import ZeroWeightCutsSignal
 from initcheck_rules.ini403_unbroken_symmetry import UnbrokenSymmetry
 from initcheck_rules.ini404_dead_units import DeadUnits
+from initcheck_rules.ini405_scale_outlier import ScaleOutlier
 from initcheck_rules.ini407_identical_draws import IdenticalDraws
 from initcheck_rules.ini408_dead_product import DeadProduct
 from initcheck_rules.ini901_unanalysed_layer import UnanalysedLayer
@@ -34,6 +35,7 @@ RULES = (
     ZeroWeightCutsSignal,
     UnbrokenSymmetry,
     DeadUnits,
+    ScaleOutlier,
     IdenticalDraws,
     DeadProduct,
     UnanalysedLayer,

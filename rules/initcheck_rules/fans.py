@@ -72,8 +72,10 @@ def find_mismatch(layer: Layer) -> Mismatch | None:
 
 
 def _fan_of_all_groups(layer: Layer, groups: int) -> float:
-    """Fan of a grouped convolution as if it had one group, where its variance is 2, 1 or what its activation needs over
-    that; 0 where it is not."""
+    """Fan of a grouped convolution as if it had one group, where its variance shows that; 0 where it does not.
+
+    It shows where the variance is 2, 1 or what the activation needs over that fan.
+    """
     if groups == 1 or layer.weight is None:
         return 0.0
     law, fan = layer.weight.distribution, float(layer.fan_in * groups)

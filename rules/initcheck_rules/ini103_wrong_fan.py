@@ -130,14 +130,14 @@ class WrongFan:
         if not inside:
             return
         worst = max(lost[mismatch.layer.on_branch] for mismatch in inside)
-        branches = len({mismatch.layer.on_branch for mismatch in inside})
+        branches = count_of(len({mismatch.layer.on_branch for mismatch in inside}), "addition")
         yield self._finding(
             analysis,
             inside,
             Severity.NOTE,
             message=(
-                f"the signal of {branches} residual {'branch' if branches == 1 else 'branches'} is {power_of_ten(-worst)} "
-                f"of what it is with the fan that {count_of(len(inside), 'layer')} should be drawn by "
+                f"what is added at {branches} to the residual stream is {power_of_ten(-worst)} of what it is "
+                f"with the fan that {count_of(len(inside), 'layer')} should be drawn by "
                 f"(bound {power_of_ten(-LEAST)}), starting at {inside[0].layer.path}"
             ),
             numbers={"log10_branch_gain_lost": worst, "bound": LEAST},
@@ -198,6 +198,6 @@ def _separable(init: str) -> Graph:
     b = Builder((32, 64, 16, 16))
     x = b.x
     for _ in range(4):
-        x = b.conv(x, 64, init, groups=64)
+        x = b.conv(x, 64, init, groups=64, bias="uniform(±1/√fan_in)")
         x = b.activation(b.conv(x, 64, init, kernel=1))
     return b.graph(b.linear(b.pool(x), 10))

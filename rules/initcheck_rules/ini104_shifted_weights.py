@@ -45,9 +45,9 @@ class ShiftedWeights:
         not be without the mean, a warning (and as severe as what it explains).
 
     Why it fails:
-        The part m Σ xᵢ is the same for every unit. Behind a ReLU the inputs are positive and add up, so it grows with n²
-        while the rest grows with n: the layer passes on a single number, n times too large, and all units get nearly
-        the same gradient. With a negative mean every pre-activation is negative and ReLU switches the layer off.
+        The part m Σ xᵢ is the same for every unit. Behind a ReLU the inputs are positive and add up, so it grows with
+        n² while the rest grows with n: the layer passes on a single number, n times too large, and all units get
+        nearly the same gradient. With a negative mean every pre-activation is negative and ReLU switches the layer off.
 
     Example:
         ``layer.weight.data.uniform_(0, 1)``, or ``torch.rand(n, m)`` for a weight.
@@ -61,8 +61,8 @@ class ShiftedWeights:
         a layer depend on one another is followed from layer to layer only roughly.
 
     References:
-        LeCun et al., Efficient BackProp (1998), section 4.3, on inputs and weights with a mean. Hanin and Rolnick, How to
-        Start Training (arXiv 1803.01719), whose theorems ask for weights with a symmetric law.
+        LeCun et al., Efficient BackProp (1998), section 4.3, on inputs with a mean. Hanin and Rolnick, How to Start
+        Training (arXiv 1803.01719), whose theorems ask for weights with a symmetric law.
     """
 
     code: ClassVar[str] = "INI104"

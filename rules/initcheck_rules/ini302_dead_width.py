@@ -50,9 +50,9 @@ class DeadWidth:
         Make the layers wider (one unit more halves the probability), use LeakyReLU, or add skip connections.
 
     Limits:
-        Only activations that are exactly zero below zero. Positions of a convolution count as far as they differ, by the
-        correlation of their pre-activations. A normalisation right before the activation keeps some units on. Layers
-        that a bias or the sign of the weights switches off are INI404's and INI101's.
+        Only activations that are exactly zero below zero. Positions of a convolution count as far as they differ, by
+        the correlation of their pre-activations. A normalisation right before the activation keeps some units on.
+        Layers that a bias or the sign of the weights switches off are INI404's and INI101's.
 
     References:
         Lu et al., Dying ReLU and Initialization: Theory and Numerical Examples (arXiv 1903.06733), theorem on born dead
@@ -68,9 +68,7 @@ class DeadWidth:
 
     def check(self, analysis: Analysis) -> Iterator[Finding]:
         """At most one finding: layers lose an input independently of one another."""
-        chances = {
-            node.name: chance for node in analysis.graph.nodes if (chance := _all_off(analysis, node)) > 0.0
-        }
+        chances = {node.name: chance for node in analysis.graph.nodes if (chance := _all_off(analysis, node)) > 0.0}
         survival = math.fsum(math.log1p(-min(chance, 1.0 - 1e-12)) for chance in chances.values())
         lost = -math.expm1(survival)
         if lost < NOTE:

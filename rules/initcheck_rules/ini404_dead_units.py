@@ -137,8 +137,8 @@ class DeadUnits:
             severity=Severity.ERROR if first.certain else Severity.WARNING,
             failure_mode=self.failure_mode,
             message=(
-                f"{first.share:.0%} of the units of {first.path} are off: {function} passes {first.passed:.1g} of their "
-                f"inputs (bound {SELDOM:g}){more}"
+                f"{first.share:.0%} of the units of {first.path} are off: {function} passes {first.passed:.1g} of "
+                f"their inputs (bound {SELDOM:g}){more}"
             ),
             cause=(
                 f"{first.shift.kind} {first.shift.parameter.name} has mean {mean:.3g}, "
@@ -202,13 +202,13 @@ def _shift_before(analysis: Analysis, node: Node) -> _Shift | None:
 def _units(parameter: Parameter) -> npt.NDArray[np.float64]:
     """Shifts of the units: their own, or evenly spaced quantiles of the law they are drawn by."""
     if parameter.values is not None:
-        return parameter.values.reshape(-1)
+        return np.asarray(parameter.values, np.float64).reshape(-1)
     law = parameter.distribution
     levels = (np.arange(64) + 0.5) / 64.0
     if law.is_constant or law.family is Family.UNIFORM:
-        return law.minimum + (law.maximum - law.minimum) * levels
+        return np.asarray(law.minimum + (law.maximum - law.minimum) * levels)
     grid = np.linspace(-4.0, 4.0, 401)
-    return law.mean + law.std * np.interp(levels, [_above(0.0, 1.0, -z) for z in grid], grid)
+    return np.asarray(law.mean + law.std * np.interp(levels, [_above(0.0, 1.0, -z) for z in grid], grid))
 
 
 def _above(mean: float, spread: float, edge: float) -> float:

@@ -25,8 +25,8 @@ class IdenticalDraws:
 
     What it checks:
         Weights of one role (paths equal up to the numbers of blocks) whose random elements are bit for bit those of
-        another: in a PyTorch model because one draw was copied (``copy.deepcopy``, ``load_state_dict``), in an ONNX file
-        by their bytes. The bound is zero copies.
+        another: in a PyTorch model because one draw was copied (``copy.deepcopy``, ``load_state_dict``), in an ONNX
+        file by their bytes. The bound is zero copies.
 
     Why it fails:
         The theory of initialisation, this linter's included, takes layers as independent draws. Copies multiply the
@@ -75,10 +75,10 @@ class IdenticalDraws:
             severity=self.severity,
             failure_mode=self.failure_mode,
             message=(
-                f"{count_of(len(repeated), 'weight')} are bit-identical copies of another layer's (bound 0), "
+                f"{count_of(len(repeated), 'layer')} start bit-identical to another one (bound 0), "
                 f"starting at {first.path}, a copy of {original.path}"
             ),
-            cause=f"{count_of(len(copies), 'draw')} were copied into {len(repeated) + len(copies)} layers",
+            cause=f"{len(repeated) + len(copies)} layers hold {count_of(len(copies), 'draw')}",
             help="draw again after copying: [nn.init.xavier_uniform_(p) for p in module.parameters() if p.dim() > 1]",
             layers=tuple(dict.fromkeys(layer.path for layer in repeated)),
             location=first.node.location,

@@ -45,8 +45,8 @@ class DeadProduct:
         that are not understood count as able to pass a gradient. Whether a parameter is frozen is not looked at.
 
     References:
-        Hu et al., LoRA (arXiv 2106.09685), section 4.1. Zhang et al., Adding Conditional Control (arXiv 2302.05543), section
-        3.2, on why one layer of zeros does learn.
+        Hu et al., LoRA (arXiv 2106.09685), section 4.1. Zhang et al., Adding Conditional Control (arXiv 2302.05543),
+        section 3.2, on why one layer of zeros does learn.
     """
 
     code: ClassVar[str] = "INI408"
@@ -58,7 +58,7 @@ class DeadProduct:
 
     def check(self, analysis: Analysis) -> Iterator[Finding]:
         """At most one finding for all factors that stay zero."""
-        stuck = {}
+        stuck: dict[str, Node] = {}
         for node in analysis.graph.nodes:
             for name in node.inputs:
                 if name in analysis.stuck and _is_factor(analysis, node, name):
@@ -80,11 +80,11 @@ class DeadProduct:
                 f"starting at {shown[0]}{others}"
             ),
             cause=(
-                "the gradient of each contains the other, which is zero"
+                "the gradient of each contains another one, or the slope of an activation at exactly zero"
                 if len(shown) > 1
                 else "the activation behind it has slope zero at its input of exactly zero"
             ),
-            help=f"nn.init.kaiming_uniform_({shown[0]}, a=5 ** 0.5) and leave the last factor zero",
+            help=_remedy(analysis, names[0]),
             layers=tuple(dict.fromkeys(node.path or node.name for node in nodes)),
             location=nodes[0].location,
             evidence={"stuck": len(shown), "bound": 0},
@@ -109,6 +109,13 @@ def _is_factor(analysis: Analysis, node: Node, name: str) -> bool:
     if node.op is Op.NORMALIZE:
         return node.inputs[1] == name
     return len(analysis.graph.parameters[name].shape) >= LEAST_AXES and node.op is not Op.ADD
+
+
+def _remedy(analysis: Analysis, name: str) -> str:
+    parameter = analysis.graph.parameters[name]
+    if len(parameter.shape) < LEAST_AXES:
+        return f"nn.init.ones_({parameter.name})"
+    return f"nn.init.kaiming_uniform_({parameter.name}, a=5 ** 0.5), and only the last factor zero"
 
 
 def _adapted(first: str) -> Graph:

@@ -19,7 +19,7 @@ def shared_shares(analysis: Analysis) -> dict[str, float]:
     """Node name -> share of its output's mean square that all units have in common, for hidden layers with a mean.
 
     With weights of mean m and variance v, unit u gives Σ wᵤᵢ xᵢ: the part m Σ xᵢ is the same for all units, of mean
-    square m² (n q + n (n-1) c), and the rest is their own, n v q, where q = E[x²] and c = E[xᵢ xⱼ] over pairs of inputs.
+    square m² (n q + n (n-1) c), and the rest is their own, n v q; q = E[x²] and c = E[xᵢ xⱼ] over pairs of inputs.
     Where batch normalisation follows, only what differs between samples counts. Inputs of a layer of this kind have
     that layer's share in common in turn.
     """
