@@ -40,6 +40,11 @@ class Mismatch:
     reason: str
 
     @property
+    def decades(self) -> float:
+        """log10 of what the layer does to a mean square over what it would do with its own fan."""
+        return math.log10(self.summed / self.counted)
+
+    @property
     def mended(self) -> Distribution:
         """The law with the right fan."""
         if self.layer.weight is None:

@@ -7,10 +7,10 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from initcheck import Bounds, Builder, FailureMode, Finding, Need, Optimizer, Severity
+from initcheck import Bounds, Builder, FailureMode, Finding, Need, Op, Optimizer, Severity
 from initcheck_rules.absorbed import is_absorbed
 from initcheck_rules.fans import find_mismatch
-from initcheck_rules.remedy import explicit_code, initialization_code
+from initcheck_rules.remedy import initialization_code
 from initcheck_rules.variance import SIGNAL_GAIN, capped, segment_name, signal_loss
 from initcheck_rules.wording import count_of, power_of_ten
 
@@ -88,6 +88,9 @@ class WrongFan:
             if segment.index in after:
                 yield from self._judge(analysis, segment, after[segment.index], wrong)
         yield from self._on_branches(analysis, mended, wrong)
+        untold = [mismatch for mismatch in wrong if not _can_tell(mended, mismatch)]
+        if untold:
+            yield from self._alone(analysis, untold)
 
     def _judge(
         self, analysis: Analysis, segment: Segment, after: Segment, wrong: Sequence[Mismatch]
@@ -143,6 +146,23 @@ class WrongFan:
             numbers={"log10_branch_gain_lost": worst, "bound": LEAST},
         )
 
+    def _alone(self, analysis: Analysis, untold: Sequence[Mismatch]) -> Iterator[Finding]:
+        """A note for layers behind which the signal is not known, judged by themselves."""
+        far = [mismatch for mismatch in untold if abs(mismatch.decades) >= LEAST]
+        if far:
+            decades = far[0].decades
+            yield self._finding(
+                analysis,
+                far,
+                Severity.NOTE,
+                message=(
+                    f"{far[0].layer.path} gives {power_of_ten(decades)} of the mean square that it gives with the fan "
+                    f"that it should be drawn by (bound {power_of_ten(math.copysign(LEAST, decades))}), "
+                    f"as {count_of(len(far), 'layer')} in all"
+                ),
+                numbers={"log10_ratio": decades, "bound": LEAST},
+            )
+
     def _finding(
         self,
         analysis: Analysis,
@@ -155,7 +175,6 @@ class WrongFan:
     ) -> Finding:
         grows = numbers.get("log10_signal_gain", -1.0) > 0.0
         first = inside[0]
-        stored = analysis.graph.source == "torch" and first.layer.node.attributes.get("out_axis") not in {0, None}
         return Finding(
             code=self.code,
             name=self.name,
@@ -163,7 +182,7 @@ class WrongFan:
             failure_mode=FailureMode.EXPLODING if grows else self.failure_mode,
             message=message,
             cause=_cause(inside),
-            help=explicit_code(first.layer) if stored else initialization_code([first.layer]),
+            help=_remedy(analysis, first),
             layers=tuple(dict.fromkeys(mismatch.layer.path for mismatch in inside)),
             location=first.layer.node.location,
             evidence={**numbers, "layers": len(inside), "fan_counted": first.counted, "fan_summed": first.summed},
@@ -185,6 +204,27 @@ class WrongFan:
 def _is_inside(analysis: Analysis, mismatch: Mismatch, segment: Segment) -> bool:
     signal = analysis.signal_out_of(mismatch.layer.node)
     return signal is not None and signal.segment == segment.index and not mismatch.layer.on_branch
+
+
+def _remedy(analysis: Analysis, mismatch: Mismatch) -> str:
+    """Code for a layer: by name where ``nn.init`` counts its fan right, else with the number."""
+    node = mismatch.layer.node
+    stored = analysis.graph.source == "torch" and node.attributes.get("out_axis") not in {0, None}
+    stacked = mismatch.layer.weight is not None and len(mismatch.layer.weight.shape) > 2
+    if node.op is Op.CONV or (node.op is Op.LINEAR and not stored and not stacked):
+        return initialization_code([mismatch.layer])
+    return f"nn.init.normal_(layer.weight, std={mismatch.mended.std:.3g})"
+
+
+def _can_tell(mended: Analysis, mismatch: Mismatch) -> bool:
+    """Whether a signal from a layer reaches the end of its branch or segment, which shows what its scale does."""
+    layer = mismatch.layer
+    if layer.on_branch:
+        end = mended.forward.signals.get(mended.structure.residuals[layer.on_branch].branch)
+        return end is not None and end.gain > 0.0
+    signal = mended.signal_out_of(layer.node)
+    segments = (s for s in mended.segments if signal is not None and s.index == signal.segment)
+    return any(math.isfinite(segment.signal_gain) for segment in segments)
 
 
 def _cause(inside: Sequence[Mismatch]) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 from initcheck import Bounds, Builder, FailureMode, Finding, Need, Op, Optimizer, Severity, is_zero_below_zero
 from initcheck_rules.remedy import initialization_code
 from initcheck_rules.shift import shared_shares
+from initcheck_rules.switched_off import is_switched_off
 from initcheck_rules.variance import SIGNAL_GAIN, capped, segment_name, signal_loss
 from initcheck_rules.wording import count_of, power_of_ten, scheme_name
 
@@ -57,8 +58,9 @@ class ShiftedWeights:
 
     Limits:
         Silent in front of a normalisation that subtracts the mean over units (layer, group and instance norm), for
-        heads, grouped convolutions, constants and identities, and for weights that mix positions. How the inputs of
-        a layer depend on one another is followed from layer to layer only roughly.
+        heads, grouped convolutions, constants and identities, and for weights that mix positions. A layer that the sign
+        of its weights alone switches off is INI101's. How the inputs of a layer depend on one another is followed from
+        layer to layer only roughly.
 
     References:
         LeCun et al., Efficient BackProp (1998), section 4.3, on inputs with a mean. Hanin and Rolnick, How to Start
@@ -78,7 +80,7 @@ class ShiftedWeights:
         """One finding per segment that a mean spoils, or else one for the layers that pass on one number."""
         shares = {name: share for name, share in shared_shares(analysis).items() if share >= HALF}
         shifted = [layer for layer in analysis.layers if layer.node.name in shares]
-        if not shifted:
+        if not shifted or any(is_switched_off(analysis, layer) for layer in shifted):
             return
         mended = analysis.with_laws({layer.node.inputs[1]: _centred(layer) for layer in shifted})
         after = {segment.index: segment for segment in mended.segments}

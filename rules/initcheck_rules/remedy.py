@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from initcheck import Layer
 
-__all__ = ["explicit_code", "initialization_code"]
+__all__ = ["initialization_code"]
 
 LARGEST_GAIN = 10.0
 """Beyond this gain an activation is saturated at work, and its weights are not what should change."""
@@ -31,16 +31,6 @@ def initialization_code(layers: Iterable[Layer]) -> str:
     return lines.most_common(1)[0][0] if lines else ""
 
 
-def explicit_code(layer: Layer) -> str:
-    """The same with the standard deviation as a number, for weights whose fan ``nn.init`` would get wrong."""
-    function = str(layer.activation.attributes["function"]) if layer.activation else ""
-    gain = critical_gain(function, layer.activation.attributes.get("arguments") if layer.activation else None)
-    if math.isnan(gain) or not layer.fan_in:
-        return ""
-    zero_bias = "; nn.init.zeros_(layer.bias)" if layer.bias is not None else ""
-    return f"nn.init.normal_(layer.weight, std={math.sqrt(gain / layer.fan_in):.3g}){zero_bias}"
-
-
 def _line(layer: Layer) -> str:
     if layer.weight is None or not layer.fan_in:
         return ""
@@ -53,7 +43,8 @@ def _line(layer: Layer) -> str:
         return f"replace {function}, or normalise before it: no initialisation keeps a signal through it"
     if layer.node.op is Op.CONV_TRANSPOSE or (layer.node.op is Op.LINEAR and len(layer.weight.shape) > 2):
         # nn.init counts the fan of another operation.
-        return explicit_code(layer)
+        std = math.sqrt(gain / layer.fan_in)
+        return f"nn.init.normal_(layer.weight, std={std:.3g}){zero_bias}"
     if function == "leaky_relu":
         slope = float(arguments.get("alpha", 0.01))
         named = f'a={slope:g}, nonlinearity="leaky_relu"'
