@@ -148,6 +148,8 @@ class DeadUnits:
             layers=layers,
             location=first.shift.node.location,
             evidence={"units_off": first.share, "passed": first.passed, "bound": SELDOM, "layers": len(layers)},
+            # Where nothing passes at all, whatever else is said of the signal of this segment follows from it.
+            segment=f"segment {signal.segment}" if signal is not None and first.certain else "",
             assumed=signal.assumed if signal is not None else False,
         )
 
