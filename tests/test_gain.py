@@ -6,8 +6,18 @@ import math
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
-from initcheck import critical_gain, is_flat_at_zero, is_zero_below_zero
+from initcheck import (
+    critical_gain,
+    is_flat_at_zero,
+    is_homogeneous,
+    is_zero_at_zero,
+    is_zero_below_zero,
+    switched_off_below,
+)
+from initcheck.signal.functions import FUNCTIONS
 
 
 @pytest.mark.parametrize(
@@ -60,3 +70,37 @@ def test_what_is_off_below_zero() -> None:
     assert is_zero_below_zero("relu")
     assert is_zero_below_zero("clip", {"minimum": 0.0, "maximum": 6.0})
     assert not any(is_zero_below_zero(function) for function in ("leaky_relu", "gelu", "softplus", "no such function"))
+
+
+@pytest.mark.parametrize("function", ["relu", "gelu", "gelu_tanh", "silu", "mish", "softplus", "hard_swish", "relu6"])
+def test_below_its_edge_an_activation_passes_nothing(function: str) -> None:
+    edge = switched_off_below(function)
+    x = torch.linspace(edge - 30.0, edge, 4001, dtype=torch.float64).requires_grad_()
+    module = {
+        "relu": torch.relu,
+        "gelu": nn.functional.gelu,
+        "gelu_tanh": lambda z: nn.functional.gelu(z, approximate="tanh"),
+        "silu": nn.functional.silu,
+        "mish": nn.functional.mish,
+        "softplus": nn.functional.softplus,
+        "hard_swish": nn.functional.hardswish,
+        "relu6": nn.functional.relu6,
+    }[function]
+    (slope,) = torch.autograd.grad(module(x).sum(), x)
+    assert slope.abs().max() <= 0.0101
+    above = torch.linspace(edge + 0.01, edge + 1.0, 1001, dtype=torch.float64).requires_grad_()
+    (slope,) = torch.autograd.grad(module(above).sum(), above)
+    assert slope.abs().max() > 0.01
+
+
+@pytest.mark.parametrize("function", ["sigmoid", "tanh", "elu", "selu", "leaky_relu", "hard_sigmoid", "exp", "abs", ""])
+def test_gates_and_functions_without_a_flat_zero_side_have_no_edge(function: str) -> None:
+    assert math.isnan(switched_off_below(function))
+
+
+def test_homogeneous_functions_hand_a_scale_on() -> None:
+    assert [f for f in FUNCTIONS if f != "power" and is_homogeneous(f)] == ["abs", "clip", "leaky_relu", "neg", "relu"]
+    assert not is_homogeneous("clip", {"minimum": -1.0, "maximum": 1.0})
+    assert not is_homogeneous("no such function")
+    assert is_zero_at_zero("tanh")
+    assert not is_zero_at_zero("sigmoid")

@@ -13,12 +13,21 @@ if TYPE_CHECKING:
     from initcheck.builder import Builder
     from initcheck.distribution import Distribution, Family
     from initcheck.errors import ConfigError, InitcheckError, ModelLoadError, PluginError, UsageError
-    from initcheck.gain import critical_gain, is_flat_at_zero, is_zero_below_zero
+    from initcheck.gain import (
+        critical_gain,
+        is_flat_at_zero,
+        is_homogeneous,
+        is_zero_at_zero,
+        is_zero_below_zero,
+        switched_off_below,
+    )
     from initcheck.gradient_path import GradientStep
     from initcheck.graph import Axis, Constant, Graph, Location, Node, Op, Parameter, RowFacts, Value
     from initcheck.pipeline import check
     from initcheck.report import LayerRow, ModelReport, Report, ReportedFinding, Summary, TargetError, WeightRow
+    from initcheck.roles import role_of
     from initcheck.rule import Bounds, FailureMode, Finding, Need, Rule, Severity
+    from initcheck.schemes import counted_fan
     from initcheck.settings import Settings
     from initcheck.signal.gradient import Gradient
     from initcheck.signal.ledger import Contribution, Quantity
@@ -33,12 +42,21 @@ _HOMES = {
     "builder": ("Builder",),
     "distribution": ("Distribution", "Family"),
     "errors": ("ConfigError", "InitcheckError", "ModelLoadError", "PluginError", "UsageError"),
-    "gain": ("critical_gain", "is_flat_at_zero", "is_zero_below_zero"),
     "gradient_path": ("GradientStep",),
+    "gain": (
+        "critical_gain",
+        "is_flat_at_zero",
+        "is_homogeneous",
+        "is_zero_at_zero",
+        "is_zero_below_zero",
+        "switched_off_below",
+    ),
     "graph": ("Axis", "Constant", "Graph", "Location", "Node", "Op", "Parameter", "RowFacts", "Value"),
     "pipeline": ("check",),
     "report": ("LayerRow", "ModelReport", "Report", "ReportedFinding", "Summary", "TargetError", "WeightRow"),
+    "roles": ("role_of",),
     "rule": ("Bounds", "FailureMode", "Finding", "Need", "Rule", "Severity"),
+    "schemes": ("counted_fan",),
     "settings": ("Settings",),
     "signal.gradient": ("Gradient",),
     "signal.ledger": ("Contribution", "Quantity"),
@@ -92,9 +110,14 @@ __all__ = [
     "Value",
     "WeightRow",
     "check",
+    "counted_fan",
     "critical_gain",
     "is_flat_at_zero",
+    "is_homogeneous",
+    "is_zero_at_zero",
     "is_zero_below_zero",
+    "role_of",
+    "switched_off_below",
 ]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from initcheck.structure import Structure, find_structure
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from initcheck.distribution import Distribution
     from initcheck.gradient_path import GradientStep
     from initcheck.report import LayerRow, Summary
     from initcheck.signal.backward import Backward
@@ -128,6 +129,27 @@ class Analysis:
         from initcheck.trained import find_trained
 
         return None if self.assume_init else find_trained(self)
+
+    @cached_property
+    def stuck(self) -> frozenset[str]:
+        """Names of all-zero parameters that no gradient ever reaches, because of other zeros."""
+        from initcheck.reach import find_stuck
+
+        return find_stuck(self.graph)
+
+    def with_laws(self, laws: Mapping[str, Distribution]) -> Analysis:
+        """The same model with some parameters drawn by other laws: what would be if they were.
+
+        Args:
+            laws: Name of a parameter -> law of its elements, which are then not known one by one.
+        """
+        changed = {
+            name: replace(self.graph.parameters[name], distribution=law, rows=None, values=None, content="")
+            for name, law in laws.items()
+        }
+        other = Analysis(replace(self.graph, parameters={**self.graph.parameters, **changed}), optimizer=self.optimizer)
+        other.structure = self.structure
+        return other
 
     def missing_needs(self) -> Mapping[Need, str]:
         """Needs that cannot be met for this model, with the reason to tell the user."""

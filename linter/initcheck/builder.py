@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from initcheck.content import content_key, is_draw
 from initcheck.estimate import estimate
 from initcheck.graph import Constant, Graph, Node, Op, Parameter, RowFacts, Value
 from initcheck.schemes import scheme_distribution
@@ -173,7 +175,10 @@ class Builder:
             fans = (fan_in, fan_in) if fan_in and len(shape) < 2 else None
             distribution, rows = estimate((array,), array.shape, fans=fans)
             values = array.astype(np.float64) if array.size <= KEPT else None
-        self.parameters[name] = Parameter(name, tuple(shape), "float32", distribution, rows, values)
+        parameter = Parameter(name, tuple(shape), "float32", distribution, rows, values)
+        if values is not None and is_draw(parameter):
+            parameter = replace(parameter, content=content_key((values,)))
+        self.parameters[name] = parameter
         return name
 
     def constant(self, name: str, array: np.ndarray[Any, Any]) -> str:

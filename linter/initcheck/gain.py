@@ -8,13 +8,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from initcheck.signal.functions import FUNCTIONS, apply
+from initcheck.signal.functions import FUNCTIONS, Function, apply
 from initcheck.signal.quadrature import NODES, expectation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["critical_gain", "is_flat_at_zero", "is_zero_below_zero"]
+__all__ = [
+    "critical_gain",
+    "is_flat_at_zero",
+    "is_homogeneous",
+    "is_zero_at_zero",
+    "is_zero_below_zero",
+    "switched_off_below",
+]
 
 NEARLY_ONE = 0.1
 """How far the signal gain per layer may be from 1 where the length is kept: 100 layers of SELU gain three decades."""
@@ -24,6 +31,12 @@ CANDIDATES = tuple(2.0**power for power in range(-3, 8))
 
 STEPS = 100
 """Layers after which a length map counts as settled."""
+
+NO_ACTIVATIONS = frozenset({"exp", "sqrt"})
+"""Functions that change the scale of a number (a logarithm of a variance, a variance) and switch nothing off."""
+
+OFF_SLOPE = 0.01
+"""Slope up to which a unit counts as off: its weights see less than 10^-4 of the mean-square gradient."""
 
 
 def critical_gain(function: str, arguments: Mapping[str, float] | None = None) -> float:
@@ -59,6 +72,54 @@ def is_zero_below_zero(function: str, arguments: Mapping[str, float] | None = No
     known = FUNCTIONS.get(function)
     inputs = np.array([0.0, -1e-6, -1e-3, -1.0, -10.0, -1e3])
     return known is not None and not np.any(known.value(inputs, **(arguments or {})))
+
+
+def is_zero_at_zero(function: str, arguments: Mapping[str, float] | None = None) -> bool:
+    """Whether an input of exactly zero gives exactly zero, as in ReLU and tanh, unlike in sigmoid."""
+    known = FUNCTIONS.get(function)
+    return known is not None and float(known.value(np.zeros(1), **(arguments or {}))[0]) == 0.0
+
+
+def is_homogeneous(function: str, arguments: Mapping[str, float] | None = None) -> bool:
+    """Whether f(c x) = c f(x) for every c > 0, as for ReLU: the scale of its input passes through unchanged."""
+    known = FUNCTIONS.get(function)
+    if known is None:
+        return False
+    inputs = np.concatenate([sign * np.geomspace(1e-3, 30.0, 16) for sign in (-1.0, 1.0)])
+    small, large = (known.value(scale * inputs, **(arguments or {})) for scale in (1.0, 7.3))
+    return bool(np.allclose(large, 7.3 * small, rtol=1e-9, atol=0.0))
+
+
+def switched_off_below(function: str, arguments: Mapping[str, float] | None = None) -> float:
+    """Input below which an activation is off: neither it nor its slope (``OFF_SLOPE``) passes anything on.
+
+    0 for ReLU, -3.1 for GELU, -6.3 for SiLU. Gates, which are open to some degree at zero and bounded (sigmoid), have
+    no such side: being closed is one of their two states.
+
+    Args:
+        function: Name in the vocabulary of elementwise functions.
+        arguments: Its keyword arguments.
+
+    Returns:
+        The largest such input that is not positive; nan where there is none.
+    """
+    known = FUNCTIONS.get(function)
+    if known is None or function in NO_ACTIVATIONS:
+        return math.nan
+    options = dict(arguments or {})
+    inputs = np.concatenate([-np.geomspace(1e4, 1e-3, 1401), np.zeros(1)])
+    value = known.value(inputs, **options)
+    slope = np.abs(known.derivative(inputs, **options))
+    gate = abs(float(value[-1])) > OFF_SLOPE and float(known.value(np.array([1e4]), **options)[0]) < 10.0
+    if gate or abs(float(value[0])) > 1e-6 or slope[0] > 1e-6 or _is_step(known, options):
+        return math.nan
+    on = np.flatnonzero(slope > OFF_SLOPE)
+    return float(inputs[on[0] - 1]) if on.size else 0.0
+
+
+def _is_step(function: Function, options: Mapping[str, float]) -> bool:
+    """Whether no input at all has a slope, as in an indicator."""
+    return not np.any(function.derivative(np.geomspace(1e-3, 1e4, 101), **options))
 
 
 @lru_cache(maxsize=256)

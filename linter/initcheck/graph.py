@@ -144,6 +144,8 @@ class Parameter:
         rows: Per-unit facts of the weight, None for vectors and scalars or where unknown.
         values: The elements in float64, for small tensors only; None otherwise.
         history: Writes in order, empty when the source keeps none.
+        content: Key that parameters of one graph share whose random elements are equal bit by bit (copies of one draw);
+            empty where there is none known.
     """
 
     name: str
@@ -153,6 +155,7 @@ class Parameter:
     rows: RowFacts | None = None
     values: np.ndarray | None = field(default=None, compare=False)
     history: tuple[Write, ...] = ()
+    content: str = ""
 
     @property
     def size(self) -> int:

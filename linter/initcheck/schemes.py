@@ -21,7 +21,7 @@ from initcheck.families import TRUNCATION, truncated_kurtosis, truncated_varianc
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["SCHEMES", "Scheme", "init_fans", "parse_scheme", "scheme_distribution"]
+__all__ = ["SCHEMES", "Scheme", "counted_fan", "init_fans", "parse_scheme", "scheme_distribution"]
 
 SCHEMES = {
     "kaiming_normal": "variance 2/fan; arguments fan_out, a=, gain=, truncated, uncorrected",
@@ -94,6 +94,19 @@ def init_fans(shape: Sequence[int], out_axis: int | None = 0) -> tuple[int, int]
     field = math.prod(shape[2:])
     fan_in, fan_out = shape[1] * field, shape[0] * field
     return (fan_out, fan_in) if len(shape) == 2 and out_axis == 1 else (fan_in, fan_out)
+
+
+def counted_fan(law: Distribution) -> tuple[str, float]:
+    """Which fan a weight was drawn by, and the number that its variance shows was put in for it.
+
+    Returns:
+        ``fan_in``, ``fan_out`` or ``average`` (half of their sum) with the number; ``("", 0.0)`` for a law whose scale
+        does not come from a fan.
+    """
+    scheme = parse_scheme(law.scheme) if law.scheme else None
+    if scheme is None or not scheme.fan or not law.variance > 0.0:
+        return "", 0.0
+    return scheme.fan, scheme.variance(1.0, 1.0) / law.variance
 
 
 def scheme_distribution(

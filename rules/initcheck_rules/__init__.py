@@ -4,11 +4,18 @@ from __future__ import annotations
 
 from initcheck_rules.ini101_vanishing_signal import VanishingSignal
 from initcheck_rules.ini102_exploding_signal import ExplodingSignal
+from initcheck_rules.ini103_wrong_fan import WrongFan
+from initcheck_rules.ini104_shifted_weights import ShiftedWeights
 from initcheck_rules.ini201_residual_explosion import ResidualExplosion
 from initcheck_rules.ini301_width_reciprocal_sum import WidthReciprocalSum
+from initcheck_rules.ini302_dead_width import DeadWidth
 from initcheck_rules.ini401_non_finite_weight import NonFiniteWeight
 from initcheck_rules.ini402_zero_weight_cuts_signal import ZeroWeightCutsSignal
 from initcheck_rules.ini403_unbroken_symmetry import UnbrokenSymmetry
+from initcheck_rules.ini404_dead_units import DeadUnits
+from initcheck_rules.ini405_scale_outlier import ScaleOutlier
+from initcheck_rules.ini407_identical_draws import IdenticalDraws
+from initcheck_rules.ini408_dead_product import DeadProduct
 from initcheck_rules.ini901_unanalysed_layer import UnanalysedLayer
 from initcheck_rules.ini902_inference_export import InferenceExport
 from initcheck_rules.ini903_trained_weights import TrainedWeights
@@ -19,11 +26,18 @@ __all__ = ["RULES"]
 RULES = (
     VanishingSignal,
     ExplodingSignal,
+    WrongFan,
+    ShiftedWeights,
     ResidualExplosion,
     WidthReciprocalSum,
+    DeadWidth,
     NonFiniteWeight,
     ZeroWeightCutsSignal,
     UnbrokenSymmetry,
+    DeadUnits,
+    ScaleOutlier,
+    IdenticalDraws,
+    DeadProduct,
     UnanalysedLayer,
     InferenceExport,
     TrainedWeights,

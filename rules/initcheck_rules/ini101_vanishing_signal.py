@@ -10,7 +10,7 @@ from initcheck import Bounds, Builder, FailureMode, Finding, Need, Optimizer, Se
 from initcheck_rules.remedy import initialization_code
 from initcheck_rules.steps import Step, blamed, cause_of, steps_of, worst_of
 from initcheck_rules.switched_off import is_switched_off
-from initcheck_rules.variance import SIGNAL_GAIN, capped, segment_name
+from initcheck_rules.variance import SIGNAL_GAIN, capped, segment_name, signal_loss
 from initcheck_rules.wording import count_of, power_of_ten
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class VanishingSignal:
     failure_mode: ClassVar[FailureMode] = FailureMode.VANISHING
     severity: ClassVar[Severity] = Severity.ERROR
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRAPH, Need.SIGNAL, Need.INITIALIZATION})
-    subsumes: ClassVar[frozenset[str]] = frozenset()
+    subsumes: ClassVar[frozenset[str]] = frozenset({"INI405"})
 
     bounds: Mapping[Optimizer, Bounds] = field(
         default_factory=lambda: SIGNAL_GAIN, metadata={"doc": "decades by which the mean square of the signal shrinks"}
@@ -75,7 +75,7 @@ class VanishingSignal:
             yield self._switched_off(analysis, off)
             return
         for segment in analysis.segments:
-            severity = capped(analysis, segment, bounds.judge(_loss(segment), segment.uncertainty))
+            severity = capped(analysis, segment, bounds.judge(signal_loss(segment), segment.uncertainty))
             guilty = blamed(steps_of(analysis, segment, with_head=False), -1.0)
             if severity is not Severity.OFF and not _is_anothers(guilty):
                 yield self._finding(segment, severity, bounds, guilty)
@@ -100,7 +100,7 @@ class VanishingSignal:
 
     def _finding(self, segment: Segment, severity: Severity, bounds: Bounds, guilty: Sequence[Step]) -> Finding:
         dead = math.isinf(segment.signal_gain)
-        reached = bounds.error if _loss(segment) - segment.uncertainty >= bounds.error else bounds.warning
+        reached = bounds.error if signal_loss(segment) - segment.uncertainty >= bounds.error else bounds.warning
         start = guilty[0].path if guilty else segment.first_layer
         if dead:
             message = f"signal shrinks to exactly zero at {start}: the output does not depend on the input"
@@ -138,17 +138,6 @@ class VanishingSignal:
     def good() -> Graph:
         """The same network with the variance that ReLU needs."""
         return _relu_network("kaiming_normal", "zeros")
-
-
-def _loss(segment: Segment) -> float:
-    """Decades lost, without what the smallest weight alone takes away in a segment that no normalisation ends.
-
-    The gradient of a weight is the product of all the others: one layer a thousand times too small gets a gradient as
-    large as in a healthy network and grows at once; twenty layers each a little too small starve one another.
-    """
-    if math.isinf(segment.signal_gain) or segment.closed:
-        return -segment.signal_gain
-    return segment.largest_attenuation - segment.signal_gain
 
 
 def _is_anothers(guilty: Sequence[Step]) -> bool:

@@ -69,7 +69,7 @@ class WidthReciprocalSum:
     failure_mode: ClassVar[FailureMode] = FailureMode.FLUCTUATION
     severity: ClassVar[Severity] = Severity.ERROR
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRAPH, Need.SIGNAL})
-    subsumes: ClassVar[frozenset[str]] = frozenset()
+    subsumes: ClassVar[frozenset[str]] = frozenset({"INI302"})
 
     bounds: Mapping[Optimizer, Bounds] = field(
         default_factory=lambda: BETA, metadata={"doc": "β, the sum of reciprocal widths"}

@@ -51,7 +51,7 @@ class ZeroWeightCutsSignal:
     failure_mode: ClassVar[FailureMode] = FailureMode.DEAD
     severity: ClassVar[Severity] = Severity.ERROR
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRAPH, Need.SIGNAL, Need.PARAMETERS})
-    subsumes: ClassVar[frozenset[str]] = frozenset()
+    subsumes: ClassVar[frozenset[str]] = frozenset({"INI408"})
 
     def check(self, analysis: Analysis) -> Iterator[Finding]:
         """At most one finding: the first layer at which the signal ends."""

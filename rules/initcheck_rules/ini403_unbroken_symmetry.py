@@ -73,7 +73,7 @@ class UnbrokenSymmetry:
     failure_mode: ClassVar[FailureMode] = FailureMode.SYMMETRY
     severity: ClassVar[Severity] = Severity.ERROR
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRAPH, Need.PARAMETERS, Need.INITIALIZATION})
-    subsumes: ClassVar[frozenset[str]] = frozenset({"INI101", "INI102", "INI402"})
+    subsumes: ClassVar[frozenset[str]] = frozenset({"INI101", "INI102", "INI402", "INI408"})
 
     def check(self, analysis: Analysis) -> Iterator[Finding]:
         """At most one finding for all layers of copies."""

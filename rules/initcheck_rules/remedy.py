@@ -41,7 +41,8 @@ def _line(layer: Layer) -> str:
     gain = critical_gain(function, arguments)
     if math.isnan(gain) or gain > LARGEST_GAIN:
         return f"replace {function}, or normalise before it: no initialisation keeps a signal through it"
-    if layer.node.op is Op.CONV_TRANSPOSE:
+    if layer.node.op is Op.CONV_TRANSPOSE or (layer.node.op is Op.LINEAR and len(layer.weight.shape) > 2):
+        # nn.init counts the fan of another operation.
         std = math.sqrt(gain / layer.fan_in)
         return f"nn.init.normal_(layer.weight, std={std:.3g}){zero_bias}"
     if function == "leaky_relu":

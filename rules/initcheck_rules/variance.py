@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from initcheck import Bounds, Op, Optimizer, Severity
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
     from initcheck import Analysis, Node, Segment
 
-__all__ = ["CHAOS", "SIGNAL_GAIN", "capped", "inference_norms", "segment_name"]
+__all__ = ["CHAOS", "SIGNAL_GAIN", "capped", "inference_norms", "segment_name", "signal_loss"]
 
 SIGNAL_GAIN: Mapping[Optimizer, Bounds] = {Optimizer.SGD: Bounds(4.0, 6.0), Optimizer.ADAM: Bounds(11.0, 13.0)}
 """Decades that a signal may change by, as mean square.
@@ -44,6 +45,17 @@ def capped(analysis: Analysis, segment: Segment, severity: Severity) -> Severity
     signals = (analysis.signal_out_of(node) for node in norms)
     inside = any(signal is not None and signal.segment == segment.index for signal in signals)
     return Severity.NOTE if inside or analysis.graph.folded_normalization else severity
+
+
+def signal_loss(segment: Segment) -> float:
+    """Decades lost, without what the smallest weight alone takes away in a segment that no normalisation ends.
+
+    The gradient of a weight is the product of all the others: one layer a thousand times too small gets a gradient as
+    large as in a healthy network and grows at once; twenty layers each a little too small starve one another.
+    """
+    if math.isinf(segment.signal_gain) or segment.closed:
+        return -segment.signal_gain
+    return segment.largest_attenuation - segment.signal_gain
 
 
 def segment_name(segment: Segment) -> str:

@@ -19,6 +19,7 @@ __all__ = [
     "WEIGHTS",
     "Table",
     "correlation_of",
+    "cumulative",
     "expectation",
     "hermite_powers",
     "normal_quantiles",
@@ -56,6 +57,11 @@ _ZERO = int(np.flatnonzero(_GRID == 0.0)[0])
 _GRID_POWERS = _GRID[:, None] ** _EXPONENTS
 
 
+def cumulative(z: float) -> float:
+    """P(a standard normal is at most z)."""
+    return 0.5 * math.erfc(-z / math.sqrt(2.0))
+
+
 def normal_quantiles(levels: Table, largest_of: int = 1) -> Table:
     """Values that a standard normal, or the largest of several independent ones, stays below with given probabilities.
 
@@ -64,7 +70,7 @@ def normal_quantiles(levels: Table, largest_of: int = 1) -> Table:
         largest_of: Number of normals: P(max <= z) = Φ(z)^k.
     """
     grid = np.linspace(-8.0, 8.0, 2001)
-    below = np.array([0.5 * math.erfc(-z / math.sqrt(2.0)) for z in grid])
+    below = np.array([cumulative(float(z)) for z in grid])
     quantiles: Table = np.interp(levels, below**largest_of, grid)
     return quantiles
 

@@ -11,13 +11,23 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from initcheck.graph import Axis
-from initcheck.signal.quadrature import NODES, WEIGHTS, Table, expectation, hermite_powers, pair_moment, trigamma
+from initcheck.signal.quadrature import (
+    NODES,
+    WEIGHTS,
+    Table,
+    cumulative,
+    expectation,
+    hermite_powers,
+    pair_moment,
+    trigamma,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
     from numpy.typing import NDArray
 
 __all__ = ["Logits", "Mixing", "Signal", "Source", "gaussian_table"]
@@ -187,6 +197,19 @@ class Signal:
     def uncertainty(self) -> float:
         """Half-width in decades of log10 of the mean square (one standard error)."""
         return abs(self.elasticity) * math.sqrt(self.source.uncertainty)
+
+    def probability_below(self, limit: float) -> float:
+        """P(x <= limit) for a unit, position and sample at random, the table joined by straight lines between nodes."""
+        if self.is_gaussian:
+            spread = math.sqrt(self.variance)
+            return cumulative((limit - self.mean) / spread) if spread > 0.0 else float(self.mean <= limit)
+        ends = np.array([cumulative(float(z)) for z in NODES])
+        low, high = self.table[:-1], self.table[1:]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            crossing = np.clip((limit - low) / (high - low), 0.0, 1.0)
+        below = np.where(low == high, low <= limit, np.where(low < high, crossing, 1.0 - crossing))
+        tails = ends[0] * (self.table[0] <= limit) + (1.0 - ends[-1]) * (self.table[-1] <= limit)
+        return float(below @ np.diff(ends) + tails)
 
     def noise(self) -> dict[int, float]:
         """Ln M of x as a linear combination of independent variables, that of its own finite width included."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from initcheck.content import content_key, is_draw
 from initcheck.estimate import estimate
 from initcheck.graph import Parameter
 from initcheck.sources.onnx.paths import is_anonymous
@@ -108,7 +109,23 @@ class ParameterTable:
 
     def build(self, wanted: set[str]) -> dict[str, Parameter]:
         """Read the wanted parameters, in order of first use."""
-        return {key: _build(entry) for key, entry in self._entries.items() if key in wanted}
+        built = {key: _build(entry) for key, entry in self._entries.items() if key in wanted}
+        return self._with_content(built)
+
+    def _with_content(self, built: dict[str, Parameter]) -> dict[str, Parameter]:
+        """Keys of weights that may be copies of one another: only where all moments agree is a second look needed."""
+        alike: dict[tuple[object, ...], list[str]] = {}
+        for key, parameter in built.items():
+            if is_draw(parameter):
+                law = parameter.distribution
+                moments = (law.mean, law.variance, law.kurtosis, law.minimum, law.maximum)
+                alike.setdefault((parameter.shape, parameter.dtype, *moments), []).append(key)
+        suspects = [key for group in alike.values() if len(group) > 1 for key in group]
+        contents = {key: content_key(_blocks(self._entries[key])) for key in suspects}
+        return {
+            key: replace(parameter, content=contents[key]) if key in contents else parameter
+            for key, parameter in built.items()
+        }
 
 
 def _build(entry: _Entry) -> Parameter:

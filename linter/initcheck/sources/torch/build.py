@@ -166,7 +166,7 @@ def _filled(tensor: RecordedTensor, real: RecordedTensor | None) -> RecordedTens
     if tensor.distribution is not None or real is None or real.shape != tensor.shape:
         return tensor
     values = tensor.values if tensor.values is not None else real.values
-    return replace(tensor, distribution=real.distribution, values=values)
+    return replace(tensor, distribution=real.distribution, values=values, rows=real.rows)
 
 
 def _is_unknown(tensor: RecordedTensor) -> bool:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
 
     from initcheck.distribution import Distribution
-    from initcheck.graph import Write
+    from initcheck.graph import RowFacts, Write
 
 __all__ = ["Built", "RecordedTensor"]
 
@@ -33,6 +33,8 @@ class RecordedTensor:
         tied_to: First name of the same tensor, empty for the first one itself.
         values: The elements in float64 where they are no draw and few (positions, masks, scales); None otherwise.
         is_buffer: Whether it is a buffer, not a parameter.
+        rows: Facts of its rows by its first axis, where its values were looked at.
+        content: Key that copies of one draw share; empty where there is none.
     """
 
     name: str
@@ -45,6 +47,8 @@ class RecordedTensor:
     tied_to: str = ""
     values: np.ndarray | None = field(default=None, compare=False)
     is_buffer: bool = False
+    rows: RowFacts | None = None
+    content: str = ""
 
 
 @dataclass(frozen=True, slots=True)

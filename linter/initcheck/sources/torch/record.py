@@ -7,6 +7,7 @@ What is known belongs to storages, so that views, ``.data`` and assignments of p
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from initcheck.sources.torch.record_marks import Marker, Outcome
 from initcheck.sources.torch.record_mirror import Mirror
 from initcheck.sources.torch.record_modes import storage_key, without_functions
 from initcheck.sources.torch.record_regions import CLOUDED, Mark, Regions
-from initcheck.sources.torch.record_rules import CREATIONS, FIXED, IGNORES_TARGET, is_empty
+from initcheck.sources.torch.record_rules import CREATIONS, FIXED, IGNORES_TARGET, PRESERVING, is_empty
 from initcheck.sources.torch.record_schema import Operation, describe
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.max_memory = max_memory
         self.initializer = ""
         self._writer = Writer(root)
+        self._versions = itertools.count(1)
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -279,6 +281,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
             label, inherited = self.initializer or f"fill_({outcome.value:.6g})", None
         reads = operation.name not in IGNORES_TARGET
         self._paint(target, outcome, label, origin=origin, reads=reads or is_new, allocation=is_new and not read)
+        if operation.name in PRESERVING and read and self.marker.is_copy(read[-1], target):
+            content.version = self.contents.of(read[-1]).version
         if operation.name == "copy_" and inherited is not None:
             content.history[-1:] = [*inherited.history, *content.history[-1:]]
 
@@ -306,6 +310,7 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         else:
             content.regions.paint(runs, outcome)
         content.blank = False
+        content.version = next(self._versions)
         if label:
             content.history.append(self._writer.entry(label, allocation=allocation))
 

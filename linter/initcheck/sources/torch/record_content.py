@@ -43,6 +43,7 @@ class Content:
         overwritten: Whether an initialisation that was asked for is lost.
         origin: Where its values come from.
         blank: Whether nothing was written yet, so that values may be begun.
+        version: Number of what all of it holds: that of the last write, or of the storage that it is a whole copy of.
     """
 
     itemsize: int
@@ -52,6 +53,7 @@ class Content:
     overwritten: bool = False
     origin: Origin = Origin.FIXED
     blank: bool = True
+    version: int = 0
 
     def runs(self, tensor: torch.Tensor) -> Runs | None:
         """Elements that a tensor shows of this storage; None where they cannot be told."""

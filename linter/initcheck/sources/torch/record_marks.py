@@ -52,6 +52,12 @@ class Marker:
         """Whether part of a tensor was never written."""
         return isinstance(self.mark(tensor), Absence)
 
+    def is_copy(self, source: torch.Tensor, target: torch.Tensor) -> bool:
+        """Whether a copy of one tensor into another makes all of the target's storage that of the source."""
+        content = self._contents.find(source)
+        floats = target.is_floating_point() and source.is_floating_point()
+        return floats and content is not None and self._is_same_order(content, source, target)
+
     def outcome(
         self,
         operation: Operation,

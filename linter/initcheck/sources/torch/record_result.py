@@ -22,6 +22,7 @@ from initcheck.sources.torch.record_values import SAMPLES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from initcheck.graph import RowFacts
     from initcheck.sources.torch.record import Recorder
     from initcheck.sources.torch.record_content import Content
 
@@ -77,36 +78,55 @@ def _describe(
     plain = tensor.layout is torch.strided
     content = recorder.contents.find(tensor) if plain else None
     if content is None:
-        law = None if tensor.is_meta or not plain else _estimate(tensor, fans)
-        return RecordedTensor(name, shape, dtype, law, is_buffer=is_buffer, values=None)
+        law, rows = (None, None) if tensor.is_meta or not plain else _estimate(tensor, fans)
+        return RecordedTensor(name, shape, dtype, law, is_buffer=is_buffer, rows=rows)
     marks = [mark for mark, _ in content.regions.read(content.runs(tensor))]
     whole = content.mark(tensor)
     absent = any(isinstance(mark, Absence) for mark in marks)
     values = None if absent or content.origin is Origin.DRAWN else _fixed_values(tensor, whole, recorder)
-    known = None if absent else _distribution(tensor, content, whole, fans, recorder)
+    known, rows = (None, None) if absent else _distribution(tensor, content, whole, fans, recorder)
     history = tuple(entry.write for entry in content.history)
     written = not all(mark is GARBAGE for mark in marks) or not tensor.numel()
     return RecordedTensor(
-        name, shape, dtype, known, history, written, content.overwritten, values=values, is_buffer=is_buffer
+        name,
+        shape,
+        dtype,
+        known,
+        history,
+        written,
+        content.overwritten,
+        values=values,
+        is_buffer=is_buffer,
+        rows=rows,
+        content=_content_key(tensor, content),
     )
+
+
+def _content_key(tensor: torch.Tensor, content: Content) -> str:
+    """Which draw a tensor is a part of, and which part; empty for what is no draw."""
+    if content.origin is not Origin.DRAWN or not content.version:
+        return ""
+    place = "" if content.is_whole(tensor) else f"@{tensor.storage_offset()}{list(tensor.stride())}"
+    return f"draw {content.version}{place} {list(tensor.shape)} {tensor.dtype}"
 
 
 def _distribution(
     tensor: torch.Tensor, content: Content, mark: object, fans: tuple[int, int], recorder: Recorder
-) -> Distribution | None:
+) -> tuple[Distribution | None, RowFacts | None]:
     """Exact where the law is known, estimated where values are; None for what is not a float or not known."""
     shape = tuple(tensor.shape)
     if not tensor.is_floating_point() or not tensor.numel():
-        return None
+        return None, None
     if isinstance(mark, Law):
-        return distribution(mark, shape, fans)
+        return distribution(mark, shape, fans), None
     real = recorder.mirror.real(tensor)
     if real is not None:
-        return replace(_estimate(real, fans), exact=content.origin is Origin.FIXED)
+        law, rows = _estimate(real, fans)
+        return replace(law, exact=content.origin is Origin.FIXED), rows
     sample = content.values.sample
     if sample is None or not content.is_whole(tensor) or not sample.is_floating_point():
-        return None
-    return replace(_from_sample(sample, shape, fans), exact=False)
+        return None, None
+    return replace(_from_sample(sample, shape, fans), exact=False), None
 
 
 def _from_sample(sample: torch.Tensor, shape: tuple[int, ...], fans: tuple[int, int]) -> Distribution:
@@ -131,16 +151,15 @@ def _fixed_values(tensor: torch.Tensor, mark: object, recorder: Recorder) -> np.
     return real.detach().double().numpy() if real is not None else None
 
 
-def _estimate(tensor: torch.Tensor, fans: tuple[int, int]) -> Distribution:
-    """Distribution of a tensor by its values."""
+def _estimate(tensor: torch.Tensor, fans: tuple[int, int]) -> tuple[Distribution, RowFacts | None]:
+    """Distribution of a tensor by its values, and facts of its rows by its first axis."""
     flat = tensor.detach().cpu().contiguous()
     name = str(tensor.dtype).removeprefix("torch.")
     if flat.dtype in {torch.float16, torch.bfloat16}:
         array = flat.view(torch.uint16).numpy()
     else:
         array = flat.numpy() if flat.dtype in {torch.float32, torch.float64} else flat.double().numpy()
-    law, _ = estimate((array,), tuple(tensor.shape), name, fans=fans)
-    return law
+    return estimate((array,), tuple(tensor.shape), name, fans=fans)
 
 
 def estimated(tensor: torch.Tensor, name: str, tensors: dict[str, torch.Tensor]) -> Distribution | None:
@@ -153,4 +172,4 @@ def estimated(tensor: torch.Tensor, name: str, tensors: dict[str, torch.Tensor])
     """
     if not tensor.is_floating_point() or not tensor.numel() or tensor.layout is not torch.strided:
         return None
-    return _estimate(tensor, _fans(name, tensor, {key: (value, False) for key, value in tensors.items()}))
+    return _estimate(tensor, _fans(name, tensor, {key: (value, False) for key, value in tensors.items()}))[0]

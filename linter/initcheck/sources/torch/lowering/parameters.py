@@ -130,6 +130,8 @@ class ParameterTable:
             law, rows = (None, None) if loaded is None else _estimated(loaded, role)
         else:
             law = self.law(view)
+            whole = record is not None and not view.part and role.out_axis == 0
+            rows = record.rows if record is not None and whole else None
         if law is None:
             law = Distribution(Family.UNKNOWN, math.prod(entry.shape), math.nan, math.nan)
         elif law.exact:
@@ -142,7 +144,16 @@ class ParameterTable:
             rows=rows,
             values=_values(entry, law, record),
             history=record.history if record is not None else (),
+            content=_content(entry, record),
         )
+
+
+def _content(entry: _Entry, record: RecordedTensor | None) -> str:
+    """Key of the draw that a view shows; tied names are one weight, of which only the first has one."""
+    if record is None or record.tied_to or not record.content:
+        return ""
+    view = entry.view
+    return f"{record.content} {view.key.removeprefix(view.origin)} {list(entry.shape)}"
 
 
 def _adapted(law: Distribution, view: View) -> Distribution:
