@@ -142,6 +142,7 @@ class ParameterTable:
             rows=rows,
             values=_values(entry, law, record),
             history=record.history if record is not None else (),
+            written=record is None or record.written or record.awaited,
         )
 
 
