@@ -9,6 +9,9 @@ from initcheck_rules.ini301_width_reciprocal_sum import WidthReciprocalSum
 from initcheck_rules.ini401_non_finite_weight import NonFiniteWeight
 from initcheck_rules.ini402_zero_weight_cuts_signal import ZeroWeightCutsSignal
 from initcheck_rules.ini403_unbroken_symmetry import UnbrokenSymmetry
+from initcheck_rules.ini601_unwritten_parameter import UnwrittenParameter
+from initcheck_rules.ini602_deferred_init_differs import DeferredInitDiffers
+from initcheck_rules.ini603_overwritten_init import OverwrittenInit
 from initcheck_rules.ini901_unanalysed_layer import UnanalysedLayer
 from initcheck_rules.ini902_inference_export import InferenceExport
 from initcheck_rules.ini903_trained_weights import TrainedWeights
@@ -24,6 +27,9 @@ RULES = (
     NonFiniteWeight,
     ZeroWeightCutsSignal,
     UnbrokenSymmetry,
+    UnwrittenParameter,
+    DeferredInitDiffers,
+    OverwrittenInit,
     UnanalysedLayer,
     InferenceExport,
     TrainedWeights,
