@@ -11,6 +11,15 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from initcheck.analysis import Analysis, Layer, Optimizer
     from initcheck.builder import Builder
+    from initcheck.construction import (
+        BuiltParameter,
+        CallSite,
+        Construction,
+        DeferredDifference,
+        DeferredRoute,
+        Effect,
+        Write,
+    )
     from initcheck.distribution import Distribution, Family
     from initcheck.errors import ConfigError, InitcheckError, ModelLoadError, PluginError, UsageError
     from initcheck.gain import (
@@ -40,6 +49,9 @@ __version__ = "0.1.0"
 _HOMES = {
     "analysis": ("Analysis", "Layer", "Optimizer"),
     "builder": ("Builder",),
+    "construction": (
+        *("BuiltParameter", "CallSite", "Construction", "DeferredDifference", "DeferredRoute", "Effect", "Write"),
+    ),
     "distribution": ("Distribution", "Family"),
     "errors": ("ConfigError", "InitcheckError", "ModelLoadError", "PluginError", "UsageError"),
     "gradient_path": ("GradientStep",),
@@ -71,10 +83,16 @@ __all__ = [
     "Axis",
     "Bounds",
     "Builder",
+    "BuiltParameter",
+    "CallSite",
     "ConfigError",
     "Constant",
+    "Construction",
     "Contribution",
+    "DeferredDifference",
+    "DeferredRoute",
     "Distribution",
+    "Effect",
     "FailureMode",
     "Family",
     "Finding",
@@ -109,6 +127,7 @@ __all__ = [
     "UsageError",
     "Value",
     "WeightRow",
+    "Write",
     "check",
     "counted_fan",
     "critical_gain",

@@ -153,9 +153,16 @@ class Analysis:
 
     def missing_needs(self) -> Mapping[Need, str]:
         """Needs that cannot be met for this model, with the reason to tell the user."""
+        from initcheck.report import FILE_HAS_NO_PAST
+
+        missing: dict[Need, str] = {}
         if self.trained is not None:
-            return {Need.INITIALIZATION: f"{self.trained.reason}; --assume-init judges the architecture alone"}
-        return {}
+            missing[Need.INITIALIZATION] = f"{self.trained.reason}; --assume-init judges the architecture alone"
+        if self.assume_init:
+            missing[Need.CONSTRUCTION] = "--assume-init judges the architecture, however the code initialises it"
+        elif self.graph.construction is None:
+            missing[Need.CONSTRUCTION] = FILE_HAS_NO_PAST
+        return missing
 
     @cached_property
     def layers(self) -> tuple[Layer, ...]:

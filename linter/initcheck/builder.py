@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from initcheck.content import content_key, is_draw
+from initcheck.distribution import Distribution, Family
 from initcheck.estimate import estimate
 from initcheck.graph import Constant, Graph, Node, Op, Parameter, RowFacts, Value
 from initcheck.schemes import scheme_distribution
@@ -16,13 +17,15 @@ from initcheck.schemes import scheme_distribution
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from initcheck.distribution import Distribution
-
 __all__ = ["Builder", "Init"]
 
 Init = str | np.ndarray[Any, Any]
-"""A scheme by name, whose exact law the parameter gets, or the values themselves, whose moments are estimated."""
+"""A scheme by name, whose exact law the parameter gets, or the values themselves, whose moments are estimated.
 
+``unwritten`` is memory that nothing ever wrote: PyTorch's sources give an opaque operation that reads it.
+"""
+
+UNWRITTEN = "unwritten"
 KEPT = 1 << 20
 """Elements up to which given values are kept with the parameter."""
 
@@ -168,14 +171,17 @@ class Builder:
         """A parameter; vectors take the fan that is given."""
         rows: RowFacts | None = None
         values = None
-        if isinstance(init, str):
-            distribution: Distribution = scheme_distribution(init, shape, fan_in)
+        written = not (isinstance(init, str) and init == UNWRITTEN)
+        if not written:
+            distribution = Distribution(Family.UNKNOWN, math.prod(shape), math.nan, math.nan)
+        elif isinstance(init, str):
+            distribution = scheme_distribution(init, shape, fan_in)
         else:
             array = np.ascontiguousarray(init)
             fans = (fan_in, fan_in) if fan_in and len(shape) < 2 else None
             distribution, rows = estimate((array,), array.shape, fans=fans)
             values = array.astype(np.float64) if array.size <= KEPT else None
-        parameter = Parameter(name, tuple(shape), "float32", distribution, rows, values)
+        parameter = Parameter(name, tuple(shape), "float32", distribution, rows, values, written=written)
         if values is not None and is_draw(parameter):
             parameter = replace(parameter, content=content_key((values,)))
         self.parameters[name] = parameter

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from initcheck.construction import Construction, Write
     from initcheck.distribution import Distribution
 
-__all__ = ["Axis", "Constant", "Graph", "Location", "Node", "Op", "Parameter", "Value", "Write"]
+__all__ = ["Axis", "Constant", "Graph", "Location", "Node", "Op", "Parameter", "Value"]
 
 
 class Axis(StrEnum):
@@ -120,19 +121,6 @@ class Location:
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
-    """One write in a parameter's history.
-
-    Attributes:
-        initializer: What wrote it, as people spell it.
-        location: Where the write stands in the user's code.
-    """
-
-    initializer: str
-    location: Location | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Parameter:
     """A float tensor that the model owns.
 
@@ -146,6 +134,7 @@ class Parameter:
         history: Writes in order, empty when the source keeps none.
         content: Key that parameters of one graph share whose random elements are equal bit by bit (copies of one draw);
             empty where there is none known.
+        written: False only where it is certain that nothing ever wrote it.
     """
 
     name: str
@@ -156,6 +145,7 @@ class Parameter:
     values: np.ndarray | None = field(default=None, compare=False)
     history: tuple[Write, ...] = ()
     content: str = ""
+    written: bool = True
 
     @property
     def size(self) -> int:
@@ -258,6 +248,7 @@ class Graph:
         parameter_count: Elements of all parameters of the model, used or not.
         unused: Name of every parameter that the forward pass never reads -> line of the layer that owns it; empty where
             the source cannot tell.
+        construction: How all parameters came by their values, None where the source cannot tell.
     """
 
     nodes: tuple[Node, ...]
@@ -274,6 +265,7 @@ class Graph:
     folded_normalization: bool = False
     parameter_count: int = 0
     unused: Mapping[str, Location | None] = field(default_factory=dict)
+    construction: Construction | None = None
 
     def weight(self, node: Node) -> Parameter | None:
         """The main weight of a node: its second input for the weighted operations, if it is a parameter."""

@@ -12,7 +12,19 @@ if TYPE_CHECKING:
 
     from initcheck.graph import Location
 
-__all__ = ["LayerRow", "ModelReport", "Report", "ReportedFinding", "Summary", "TargetError", "WeightRow"]
+__all__ = [
+    "FILE_HAS_NO_PAST",
+    "LayerRow",
+    "ModelReport",
+    "Report",
+    "ReportedFinding",
+    "Summary",
+    "TargetError",
+    "WeightRow",
+]
+
+FILE_HAS_NO_PAST = "a file holds weights, not how they came about"
+"""Why rules on the construction of a model skip a file."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,8 @@ class Need(StrEnum):
     PARAMETERS = "parameters"
     INITIALIZATION = "initialization"
     """Weights as they are before training: absent for trained weights unless a scheme is assumed."""
+    CONSTRUCTION = "construction"
+    """How parameters came by their values: absent for files, and where a scheme is assumed."""
 
 
 @dataclass(frozen=True, slots=True)

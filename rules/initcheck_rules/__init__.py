@@ -16,6 +16,9 @@ from initcheck_rules.ini404_dead_units import DeadUnits
 from initcheck_rules.ini405_scale_outlier import ScaleOutlier
 from initcheck_rules.ini407_identical_draws import IdenticalDraws
 from initcheck_rules.ini408_dead_product import DeadProduct
+from initcheck_rules.ini601_unwritten_parameter import UnwrittenParameter
+from initcheck_rules.ini602_deferred_init_differs import DeferredInitDiffers
+from initcheck_rules.ini603_overwritten_init import OverwrittenInit
 from initcheck_rules.ini901_unanalysed_layer import UnanalysedLayer
 from initcheck_rules.ini902_inference_export import InferenceExport
 from initcheck_rules.ini903_trained_weights import TrainedWeights
@@ -38,6 +41,9 @@ RULES = (
     ScaleOutlier,
     IdenticalDraws,
     DeadProduct,
+    UnwrittenParameter,
+    DeferredInitDiffers,
+    OverwrittenInit,
     UnanalysedLayer,
     InferenceExport,
     TrainedWeights,

@@ -40,7 +40,8 @@ class UnanalysedLayer:
         Export with standard operators (decompose the custom one), or report the operation to this project.
 
     Limits:
-        An operation that only feeds masks, shapes or other outputs does not count.
+        An operation that only feeds masks, shapes or other outputs does not count, nor does a layer whose weight
+        nothing ever wrote: that is INI601.
 
     References:
         None: it is about this tool, not about the model.
@@ -55,9 +56,11 @@ class UnanalysedLayer:
 
     def check(self, analysis: Analysis) -> Iterator[Finding]:
         """At most one finding for all that was not understood."""
-        guessed = [node for node in analysis.graph.nodes if _matters(analysis, node)]
+        matters = [node for node in analysis.graph.nodes if _matters(analysis, node)]
+        guessed = [node for node in matters if not _reads_unwritten(analysis, node)]
         missed = analysis.weighted_layers - analysis.analysed_layers
-        if not guessed and not missed:
+        # A parameter that nothing wrote is INI601's, and so is what cannot be told behind it.
+        if not guessed and (not missed or len(guessed) < len(matters)):
             return
         kinds = Counter(str(node.attributes.get("type", node.op.value)) for node in guessed)
         named = ", ".join(f"{kind} ({count})" for kind, count in kinds.most_common(NAMED))
@@ -90,6 +93,11 @@ class UnanalysedLayer:
 
 def _matters(analysis: Analysis, node: Node) -> bool:
     return node.name in analysis.forward.guessed and node.name in analysis.structure.active
+
+
+def _reads_unwritten(analysis: Analysis, node: Node) -> bool:
+    parameters = analysis.graph.parameters
+    return any(name in parameters and not parameters[name].written for name in node.inputs)
 
 
 def _unknown_paths(analysis: Analysis) -> list[str]:

@@ -6,9 +6,11 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from initcheck import Distribution
+    from collections.abc import Sequence
 
-__all__ = ["activation_name", "count_of", "power_of_ten", "scheme_name"]
+    from initcheck import Distribution, Location
+
+__all__ = ["activation_name", "count_of", "owner_of", "place_of", "power_of_ten", "scheme_name", "shape_of"]
 
 _NAMES = {
     "": "a linear layer",
@@ -51,3 +53,18 @@ def count_of(number: int, noun: str) -> str:
 def power_of_ten(decades: float) -> str:
     """``10^-15.8``; zero for minus infinity."""
     return f"10^{decades:.1f}" if math.isfinite(decades) else "exactly zero"
+
+
+def owner_of(parameter: str) -> str:
+    """Path of the layer that owns a parameter; its own name for one of the model itself."""
+    return parameter.rpartition(".")[0] or parameter
+
+
+def shape_of(shape: Sequence[int]) -> str:
+    """``10x64``; a scalar is of one element."""
+    return "x".join(map(str, shape)) or "1"
+
+
+def place_of(location: Location | None) -> str:
+    """`` (model.py:12)``; empty where the line is not known."""
+    return f" ({location.file}:{location.line})" if location is not None else ""

@@ -6,6 +6,7 @@ import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -107,12 +108,19 @@ def test_memory_that_is_written_in_part_is_not_estimated(on_meta: bool) -> None:
 
 
 class Twice(nn.Module):
-    def __init__(self, second: bool) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.layer = nn.Linear(70, 80)
         nn.init.orthogonal_(self.layer.weight)
-        if second:
-            nn.init.normal_(self.layer.weight)
+        self.apply(self._draw)
+        with torch.no_grad():
+            self.layer.weight[0] = 0.0
+        self.layer.reset_parameters()
+        self.layer.weight.data.copy_(torch.randn(80, 70))
+
+    def _draw(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight)
 
 
 class Assigned(nn.Module):
@@ -125,13 +133,69 @@ class Assigned(nn.Module):
         nn.init.trunc_normal_(self.table, std=0.02)
 
 
-def test_an_initialisation_that_is_lost() -> None:
-    assert not recorded(lambda: Twice(False))["layer.weight"].overwritten, "only the default is lost"
-    assert recorded(lambda: Twice(True))["layer.weight"].overwritten
+def test_what_each_write_is() -> None:
+    history = recorded(Twice)["layer.weight"].history
+    names = ["kaiming_uniform_", "orthogonal_", "normal_", "fill_", "kaiming_uniform_", "randn", "copy_"]
+    assert [write.initializer.partition("(")[0] for write in history] == names
+    assert [write.effect for write in history] == [*["renew"] * 3, "change", *["renew"] * 2, "copy"]
+    assert [write.default for write in history] == [True, *[False] * 4, True, False]
+    assert [write.routine for write in history] == ["reset_parameters", "", "", "", "reset_parameters", "", ""]
+    assert [[call.function for call in write.calls] for write in history][1:3] == [["__init__"], ["__init__", "_draw"]]
+    assert [write.distribution.scheme for write in history[:3]] == [
+        "kaiming_uniform(a=√5)",
+        "orthogonal",
+        "normal(0, 1)",
+    ]
+    assert history[-1].distribution is None, "nothing takes its place"
+
+
+def test_an_assignment_of_data_goes_on_with_the_history() -> None:
     found = recorded(Assigned)
-    assert found["layer.weight"].overwritten
-    assert [write.initializer for write in found["layer.weight"].history][1:] == ["orthogonal_", "randn", "mul(0.1)"]
-    assert not found["table"].overwritten, "zeros came with the allocation"
+    history = found["layer.weight"].history
+    assert [write.initializer for write in history][1:] == ["orthogonal_", "randn", "mul(0.1)"]
+    assert not any(write.default for write in history[1:])
+    assert [write.default for write in found["table"].history] == [True, False], "zeros came with the allocation"
+
+
+def test_what_a_library_makes_in_its_constructor_is_a_default() -> None:
+    history = recorded(lambda: nn.MultiheadAttention(8, 2))["in_proj_weight"].history
+    assert [(write.default, write.routine) for write in history] == [(True, "_reset_parameters")]
+
+
+def test_memory_that_its_user_wants_later() -> None:
+    def factory() -> nn.Module:
+        module = nn.Module()
+        with torch.device("meta"):
+            module.within = nn.Parameter(torch.empty(3))
+            module.elsewhere = nn.Parameter(torch.empty(3, device="cpu"))
+            module.layer = nn.Linear(3, 3)
+        module.named = nn.Parameter(torch.empty(3, device="meta"))
+        module.beside = nn.Parameter(torch.empty(3, device=module.elsewhere.device))
+        module.given = nn.Linear(3, 3, device="meta").to_empty(device="cpu")
+        return module
+
+    found = recorded(factory)
+    assert {name for name, tensor in found.items() if tensor.awaited} == {
+        *("within", "named", "layer.weight", "layer.bias"),
+    }
+    assert {name for name, tensor in found.items() if not tensor.written} == {
+        *("within", "elsewhere", "named", "beside", "given.weight", "given.bias"),
+    }
+    assert found["given.weight"].allocation.routine == "to_empty"
+
+
+@pytest.mark.parametrize("hand_out", [torch.Tensor.data_ptr, np.from_dlpack])
+def test_memory_whose_address_is_known_may_be_written_unseen(hand_out: object) -> None:
+    def factory() -> nn.Module:
+        module = nn.Linear(4, 4, bias=False)
+        module.weight = nn.Parameter(torch.empty(4, 4))
+        module.weight.numpy(force=True)  # what no tensor on the meta device has
+        module.bare = nn.Parameter(torch.empty(4))
+        hand_out(module.bare.detach())
+        return module
+
+    found = dict(build(factory, max_memory=1 << 20, root=ROOT).parameters)
+    assert found["bare"].written
 
 
 def test_tied_names() -> None:

@@ -11,8 +11,9 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from initcheck.construction import Write
     from initcheck.distribution import Distribution
-    from initcheck.graph import RowFacts, Write
+    from initcheck.graph import RowFacts
 
 __all__ = ["Built", "RecordedTensor"]
 
@@ -29,7 +30,8 @@ class RecordedTensor:
             was estimated from values. None where it is not known; an integer or complex tensor has none.
         history: Writes in order, those of the tensors it was computed from included.
         written: False when nothing ever wrote it, neither initialiser nor assignment: its memory is whatever was there.
-        overwritten: Whether a later write replaced an initialisation that was asked for, not only a layer's default.
+        allocation: What allocated its memory, None where that was out of sight.
+        awaited: Whether its user put it on the meta device, so that its memory, and what is in it, come later.
         tied_to: First name of the same tensor, empty for the first one itself.
         values: The elements in float64 where they are no draw and few (positions, masks, scales); None otherwise.
         is_buffer: Whether it is a buffer, not a parameter.
@@ -43,7 +45,8 @@ class RecordedTensor:
     distribution: Distribution | None
     history: tuple[Write, ...] = ()
     written: bool = True
-    overwritten: bool = False
+    allocation: Write | None = None
+    awaited: bool = False
     tied_to: str = ""
     values: np.ndarray | None = field(default=None, compare=False)
     is_buffer: bool = False

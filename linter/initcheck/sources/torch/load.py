@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from initcheck.graph import Graph, Location
 from initcheck.sources.torch.build import build
 from initcheck.sources.torch.choose import choose_example, real_tensors, trace_example
 from initcheck.sources.torch.locate import Locator, shown_path
-from initcheck.sources.torch.lower import graph_of_trace
+from initcheck.sources.torch.lower import graph_of_trace, names_read
+from initcheck.sources.torch.past import construction_of
 from initcheck.sources.torch.record_seeds import seeded
 from initcheck.sources.torch.wrappers import unwrap
 
@@ -75,7 +77,10 @@ def graph_of(
     with seeded():
         example = choose_example(module, built, shapes, real)
         trace, reasons = trace_example(module, example, real)
-    return graph_of_trace(trace, module, built, example.describe(), Locator(module, root, factory), reasons)
+    locator = Locator(module, root, factory)
+    graph = graph_of_trace(trace, module, built, example.describe(), locator, reasons)
+    construction, note = construction_of(module, built, names_read(trace, built), locator, root)
+    return replace(graph, construction=construction, notes=(*graph.notes, note) if note else graph.notes)
 
 
 def _line_of(factory: Callable[[], object], root: Path) -> Location | None:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from initcheck.sources.torch.locate import Locator
     from initcheck.sources.torch.lowering.known import Known
 
-__all__ = ["graph_of_trace"]
+__all__ = ["graph_of_trace", "names_read"]
 
 
 def graph_of_trace(
@@ -130,9 +130,18 @@ def _route_notes(trace: Trace, reasons: tuple[str, ...]) -> tuple[str, ...]:
     return (f"traced by {trace.route}, because {'; '.join(reasons)}",)
 
 
-def _unused(trace: Trace, built: Built, module: torch.nn.Module) -> tuple[str, ...]:
+def names_read(trace: Trace, built: Built) -> frozenset[str]:
+    """Names of the parameters and buffers that the forward pass reads, of tied ones the first."""
     read = {name for call in trace.calls for name in call.reads} | {name for _, name in returned(trace.outputs)}
     used = {trace.parameters[name] for name in read if name in trace.parameters}
-    alias = {name: record.tied_to or name for name, record in built.parameters.items()}
-    reached = {alias.get(name, name) for name in used}
-    return tuple(name for name, _ in module.named_parameters() if alias.get(name, name) not in reached)
+    return frozenset(_first_name(built, name) for name in used)
+
+
+def _first_name(built: Built, name: str) -> str:
+    record = built.parameters.get(name)
+    return record.tied_to or name if record is not None else name
+
+
+def _unused(trace: Trace, built: Built, module: torch.nn.Module) -> tuple[str, ...]:
+    read = names_read(trace, built)
+    return tuple(name for name, _ in module.named_parameters() if _first_name(built, name) not in read)

@@ -10,14 +10,16 @@ from __future__ import annotations
 import itertools
 import math
 import sys
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
-from initcheck.sources.torch.record_content import Content, Contents, Origin
-from initcheck.sources.torch.record_history import Writer, spell
+from initcheck.construction import Effect
+from initcheck.sources.torch.record_content import Content, Contents, Origin, combine
+from initcheck.sources.torch.record_history import Entry, Writer, spell
 from initcheck.sources.torch.record_law import Law, constant
 from initcheck.sources.torch.record_marks import Marker, Outcome
 from initcheck.sources.torch.record_mirror import Mirror
@@ -53,6 +55,10 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         root: Folder of the user's project, for the lines of writes.
         on_meta: Whether all new tensors go to the meta device.
         max_memory: Bytes that tensors may take at a time.
+
+    Attributes:
+        initializer: Initialiser that is running, as people spell it; empty for none.
+        awaiting: Whether the user asks for the meta device just now.
     """
 
     def __init__(self, root: Path, *, on_meta: bool, max_memory: float = math.inf) -> None:
@@ -63,7 +69,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.on_meta = on_meta
         self.max_memory = max_memory
         self.initializer = ""
-        self._writer = Writer(root)
+        self.awaiting = False
+        self._writer = Writer(root, _WATCH)
         self._versions = itertools.count(1)
 
     @classmethod
@@ -130,11 +137,17 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def write(self, tensor: torch.Tensor, mark: Mark, origin: Origin) -> None:
         """Note that the initialiser named by ``initializer`` wrote a tensor."""
-        self._paint(tensor, mark, self.initializer, origin=origin, reads=False)
+        self._paint(tensor, mark, self.initializer, Effect.RENEW, origin=origin)
 
     def watch(self, factory: Callable[[], object]) -> object:
         """Call a factory; tensors that modules make when it imports them stay real, since they outlive it."""
         return factory()
+
+    def hand_out(self, tensor: torch.Tensor) -> None:
+        """The address of a tensor becomes known, so that it may be written unseen."""
+        content = self.contents.find(tensor)
+        if content is not None:
+            content.unsettle()
 
     def _is_importing(self) -> bool:
         frame = sys._getframe(1)  # noqa: SLF001 - the documented way to the calling frame
@@ -150,8 +163,9 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         if before is None or before is after or not before.history:
             return
         if after.history[: len(before.history)] != before.history:
-            after.overwritten = before.overwritten or any(not entry.default for entry in before.history)
-            after.history = [*before.history, *after.history]
+            # What came with the allocation of the new data is what somebody wanted there.
+            chosen = [replace(entry, write=replace(entry.write, default=False)) for entry in after.history]
+            after.history = [*before.history, *chosen]
 
     def expose(self, tensor: torch.Tensor, *, readonly: bool) -> torch.Tensor | None:
         """Values of a tensor, None if they are not all kept; laws end where values may be written unseen."""
@@ -268,19 +282,23 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         found = [self.contents.find(leaf) for leaf in read]
         origins = [source for source in found if source is not None and source is not content]
         inherited = next((source for source in origins if source.history), None)
-        if is_new and inherited is not None:
-            content.history, content.overwritten = list(inherited.history), inherited.overwritten
+        if is_new:
+            content.history = list(inherited.history) if inherited is not None else content.history
+            content.awaited = self.awaiting or any(source.awaited for source in origins)
         drawn = operation.name in CREATIONS and operation.name not in FIXED
         origin = max([Origin.DRAWN if drawn else Origin.FIXED, *(source.origin for source in origins)])
         if is_empty(operation.name):
             content.regions.fill(outcome)
+            content.allocation = self._writer.write(operation.name, allocation=True)
             return
         shown = {key: value for key, value in bound.items() if key not in _UNTOLD}
         label = "" if operation.name in _SILENT else self.initializer or spell(operation.name, shown)
         if operation.name in {"copy_", "fill_"} and isinstance(outcome, Law) and outcome.value is not None:
             label, inherited = self.initializer or f"fill_({outcome.value:.6g})", None
-        reads = operation.name not in IGNORES_TARGET
-        self._paint(target, outcome, label, origin=origin, reads=reads or is_new, allocation=is_new and not read)
+        effect = Effect.CHANGE if operation.name not in IGNORES_TARGET or (is_new and read) else Effect.RENEW
+        if operation.name == "copy_" and not (isinstance(outcome, Law) and outcome.value is not None):
+            effect = Effect.COPY
+        self._paint(target, outcome, label, effect, origin=origin, allocation=is_new and not read)
         if operation.name in PRESERVING and read and self.marker.is_copy(read[-1], target):
             content.version = self.contents.of(read[-1]).version
         if operation.name == "copy_" and inherited is not None:
@@ -291,16 +309,17 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         tensor: torch.Tensor,
         outcome: Outcome,
         label: str,
+        effect: Effect,
         *,
         origin: Origin,
-        reads: bool,
         allocation: bool = False,
     ) -> None:
         """Mark the elements of a tensor, and enter the write into the history of its storage."""
         content = self.contents.of(tensor)
         runs = content.runs(tensor)
-        if runs is not None and content.regions.is_whole(runs) and not reads:
-            content.overwritten = content.overwritten or any(not entry.default for entry in content.history)
+        if runs is None or not content.regions.is_whole(runs):
+            effect = Effect.CHANGE
+        elif effect is not Effect.CHANGE and not allocation:
             content.origin = Origin.FIXED
         content.origin = max(content.origin, origin)
         if isinstance(outcome, Regions):
@@ -312,7 +331,8 @@ class Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
         content.blank = False
         content.version = next(self._versions)
         if label:
-            content.history.append(self._writer.entry(label, allocation=allocation))
+            write = self._writer.write(label, effect, allocation=allocation)
+            content.history.append(Entry(write, combine(content.regions.read())))
 
 
 _UNTOLD = frozenset({"self", "size", "dtype", "layout", "device", "pin_memory", "generator", "dim"})

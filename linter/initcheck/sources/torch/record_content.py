@@ -15,6 +15,7 @@ from initcheck.sources.torch.record_values import Values
 if TYPE_CHECKING:
     import torch
 
+    from initcheck.construction import Write
     from initcheck.sources.torch.record_history import Entry
 
 __all__ = ["Content", "Contents", "Origin", "combine"]
@@ -40,7 +41,8 @@ class Content:
         regions: Which law wrote which part.
         values: Some or all of its values, for tensors without values of their own.
         history: Writes in order.
-        overwritten: Whether an initialisation that was asked for is lost.
+        allocation: What allocated it, None where that was out of sight.
+        awaited: Whether its user put it on the meta device, so that its memory, and what is in it, come later.
         origin: Where its values come from.
         blank: Whether nothing was written yet, so that values may be begun.
         version: Number of what all of it holds: that of the last write, or of the storage that it is a whole copy of.
@@ -50,7 +52,8 @@ class Content:
     regions: Regions
     values: Values
     history: list[Entry] = field(default_factory=list)
-    overwritten: bool = False
+    allocation: Write | None = None
+    awaited: bool = False
     origin: Origin = Origin.FIXED
     blank: bool = True
     version: int = 0
@@ -64,6 +67,10 @@ class Content:
     def is_whole(self, tensor: torch.Tensor) -> bool:
         """Whether a tensor shows all of the storage, each element once and in order."""
         return tensor.element_size() == self.itemsize and tensor.numel() == self.regions.size and tensor.is_contiguous()
+
+    def unsettle(self) -> None:
+        """What nothing wrote may have been written unseen."""
+        self.regions = self.regions.map(lambda mark: CLOUDED if mark is GARBAGE else mark)
 
     def mark(self, tensor: torch.Tensor) -> Mark:
         """Mark of an element anywhere in a tensor."""

@@ -10,15 +10,25 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-
-from initcheck.graph import Location, Write
+from initcheck.construction import CallSite, Effect, Write
+from initcheck.graph import Location
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import FrameType
+    from types import CodeType, FrameType
 
-__all__ = ["Entry", "Writer", "spell"]
+    from initcheck.sources.torch.record_regions import Mark
+
+__all__ = ["ROUTINES", "Entry", "Writer", "spell"]
+
+
+ROUTINES = frozenset(
+    {
+        *("reset_parameters", "_reset_parameters", "post_init", "init_weights", "_init_weights"),
+        *("initialize_weights", "_initialize_weights", "to_empty", "skip_init"),
+    }
+)
+"""Methods by which libraries have a module initialised, or given memory, as a whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,54 +37,72 @@ class Entry:
 
     Attributes:
         write: What wrote and where.
-        default: Whether a layer of ``torch.nn`` asked for it in its own constructor, or it came with the allocation.
+        mark: Mark of the whole storage after it.
     """
 
     write: Write
-    default: bool = False
+    mark: Mark = None
 
 
 class Writer:
-    """Finds the user's line behind a write.
+    """Finds the user's lines behind a write.
 
     Args:
         root: Folder of the user's project; installed packages below it are not the user's.
+        until: Code whose frame calls the user's; what called it is not looked at.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, until: CodeType) -> None:
         self._root = root.resolve()
-        self._shown: dict[str, str] = {}
+        self._until = until
+        self._shown = _known_files(self._root)
 
-    def entry(self, initializer: str, *, allocation: bool = False) -> Entry:
-        """Entry for a write that is happening now."""
+    def write(self, initializer: str, effect: Effect = Effect.RENEW, *, allocation: bool = False) -> Write:
+        """A write that is happening now.
+
+        Args:
+            initializer: What writes, as people spell it.
+            effect: What it does to what was there.
+            allocation: Whether it made the tensor.
+        """
         frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the documented way to the calling frame
-        default = allocation
-        while frame is not None:
-            file = frame.f_code.co_filename
-            shown = self._shown.get(file)
+        calls: list[CallSite] = []
+        routine, default = "", allocation
+        while frame is not None and frame.f_code is not self._until:
+            code = frame.f_code
+            shown = self._shown.get(code.co_filename)
             if shown is None:
-                shown = self._shown[file] = self._show(file)
+                shown = self._shown[code.co_filename] = _show(code.co_filename, self._root)
             if shown:
-                return Entry(Write(initializer, Location(shown, frame.f_lineno, "exact")), default)
-            if frame.f_code.co_name == "__init__" and file.startswith(_LAYERS):
-                default = True
+                calls.append(CallSite(code.co_name, shown, frame.f_lineno))
+            elif not calls:
+                default = default or code.co_name == "__init__"
+                routine = code.co_name if code.co_name in ROUTINES else routine
             frame = frame.f_back
-        return Entry(Write(initializer), default)
+        location = Location(calls[0].file, calls[0].line, "exact") if calls else None
+        return Write(initializer, location, tuple(reversed(calls)), routine, default, effect)
 
-    def _show(self, file: str) -> str:
-        """Path to show for a file of the user's, empty for any other."""
-        if file.startswith("<"):
-            return ""
-        path = Path(file).resolve()
-        foreign = {"site-packages", "dist-packages"} & set(path.parts) or path.is_relative_to(_OWN)
-        if foreign or path.is_relative_to(_STANDARD) or not path.is_relative_to(self._root):
-            return ""
-        return path.relative_to(self._root).as_posix()
+
+@lru_cache(maxsize=8)
+def _known_files(root: Path) -> dict[str, str]:
+    """What ``_show`` said of the files met so far, with one root."""
+    del root
+    return {}
+
+
+def _show(file: str, root: Path) -> str:
+    """Path to show for a file of the user's, empty for any other."""
+    if file.startswith("<"):
+        return ""
+    path = Path(file).resolve()
+    foreign = {"site-packages", "dist-packages"} & set(path.parts) or path.is_relative_to(_OWN)
+    if foreign or path.is_relative_to(_STANDARD) or not path.is_relative_to(root):
+        return ""
+    return path.relative_to(root).as_posix()
 
 
 _OWN = Path(__file__).resolve().parents[2]
 _STANDARD = Path(sysconfig.get_paths()["stdlib"]).resolve()
-_LAYERS = str(Path(torch.nn.__file__).parent / "modules")
 
 
 def spell(name: str, arguments: Mapping[str, Any], defaults: Mapping[str, Any] | None = None) -> str:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from initcheck.construction import Effect
 from initcheck.distribution import Distribution, Family
 from initcheck.estimate import estimate
 from initcheck.naming import name_scheme
@@ -22,6 +23,7 @@ from initcheck.sources.torch.record_values import SAMPLES
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from initcheck.construction import Write
     from initcheck.graph import RowFacts
     from initcheck.sources.torch.record import Recorder
     from initcheck.sources.torch.record_content import Content
@@ -85,20 +87,34 @@ def _describe(
     absent = any(isinstance(mark, Absence) for mark in marks)
     values = None if absent or content.origin is Origin.DRAWN else _fixed_values(tensor, whole, recorder)
     known, rows = (None, None) if absent else _distribution(tensor, content, whole, fans, recorder)
-    history = tuple(entry.write for entry in content.history)
     written = not all(mark is GARBAGE for mark in marks) or not tensor.numel()
     return RecordedTensor(
         name,
         shape,
         dtype,
         known,
-        history,
+        _history(content, tensor, fans),
         written,
-        content.overwritten,
+        content.allocation,
+        content.awaited,
         values=values,
         is_buffer=is_buffer,
         rows=rows,
         content=_content_key(tensor, content),
+    )
+
+
+def _history(content: Content, tensor: torch.Tensor, fans: tuple[int, int]) -> tuple[Write, ...]:
+    """Writes in order, with the law after each where a later one takes its place."""
+    writes = tuple(entry.write for entry in content.history)
+    last = max((at for at, write in enumerate(writes) if write.effect is Effect.RENEW), default=0)
+    if not any(write.location and not write.default for write in writes[:last]) or not content.is_whole(tensor):
+        return writes
+    return tuple(
+        replace(write, distribution=distribution(entry.mark, tuple(tensor.shape), fans))
+        if at < last and isinstance(entry.mark, Law)
+        else write
+        for at, (write, entry) in enumerate(zip(writes, content.history, strict=True))
     )
 
 

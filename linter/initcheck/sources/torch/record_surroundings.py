@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -13,6 +14,7 @@ from initcheck.sources.torch.record_modes import without_functions
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import FrameType
 
     from initcheck.sources.torch.record import Recorder
 
@@ -21,6 +23,8 @@ __all__ = ["Surroundings"]
 _TO_DATA = frozenset({torch.Tensor.numpy, torch.Tensor.__array__, torch.Tensor.tolist})
 _MOVES = frozenset({torch.Tensor.cuda, torch.Tensor.cpu, torch.Tensor.xpu, torch.Tensor.pin_memory})
 _LITERALS = frozenset({torch.tensor, torch.as_tensor, torch.asarray, torch.Tensor.new_tensor})
+_ADDRESSES = frozenset({torch.Tensor.data_ptr, torch.Tensor.__dlpack__})
+_IN_CONTEXT = _device.DeviceContext.__torch_function__.__code__
 _SET_DATA = torch.Tensor.data.__set__  # type: ignore[attr-defined]
 
 
@@ -48,6 +52,10 @@ class Surroundings(TorchFunctionMode):
         # Each access makes a wrapper of its own.
         if func == _SET_DATA:
             return self._assign(*args)
+        if func in _ADDRESSES:
+            self._recorder.hand_out(args[0])
+        if func in _device_constructors() and _is_wanted_on_meta(kwargs.get("device"), sys._getframe(1)):  # noqa: SLF001
+            return self._allocate(func, args, kwargs)
         if ("device" in kwargs and _is_foreign(kwargs["device"])) or (
             func in _device_constructors() and _is_foreign(_device.CURRENT_DEVICE)
         ):
@@ -65,6 +73,14 @@ class Surroundings(TorchFunctionMode):
         if func is torch.Tensor.new_tensor:
             return {"dtype": args[0].dtype, **kwargs, "device": "cpu"}
         return {**kwargs, "device": "cpu"} if kwargs.get("device") is not None else kwargs
+
+    def _allocate(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """A tensor whose user wants it on the meta device: its memory comes later."""
+        self._recorder.awaiting = True
+        try:
+            return func(*args, **kwargs)
+        finally:
+            self._recorder.awaiting = False
 
     def _assign(self, target: torch.Tensor, value: torch.Tensor) -> None:
         """``target.data = value``: the storage changes hands, and the history of the old one is not to be lost."""
@@ -86,6 +102,21 @@ class Surroundings(TorchFunctionMode):
             if real is None or (args[0].is_meta and args[0].requires_grad and not readonly):
                 raise RuntimeError("the values of a tensor on the meta device are not known")
             return func(real, *args[1:], **kwargs)
+
+
+def _is_wanted_on_meta(device: object, caller: FrameType) -> bool:
+    """Whether the user asks for the meta device: by its name, or by a default device.
+
+    A device that was read off another tensor is meta here, where all are, and need not be elsewhere.
+
+    Args:
+        device: What a constructor was given.
+        caller: Frame that calls it, that of ``with torch.device(...)`` where there is one.
+    """
+    if isinstance(device, str):
+        return device == "meta"
+    default = caller.f_locals["self"].device if caller.f_code is _IN_CONTEXT else _device.CURRENT_DEVICE
+    return default is not None and default.type == "meta" and (device is None or device == default)
 
 
 def _is_foreign(device: object) -> bool:

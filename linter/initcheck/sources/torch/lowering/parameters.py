@@ -145,6 +145,7 @@ class ParameterTable:
             values=_values(entry, law, record),
             history=record.history if record is not None else (),
             content=_content(entry, record),
+            written=record is None or record.written or record.awaited,
         )
 
 
