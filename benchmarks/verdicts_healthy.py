@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import gc
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 from healthy import ADAM, DISPUTED, FULL, SMALL
-from judging import Loaded, judge, load_onnx, load_torch
+from judging import Judged, Loaded, judge, load_onnx, load_torch, shipped
 
-from initcheck import Analysis, Optimizer
+from initcheck import Optimizer
 from initcheck.sources.torch.inputs import find_examples
 
 if TYPE_CHECKING:
@@ -37,9 +38,8 @@ def run_healthy(names: Sequence[str], *, full: bool, onnx: bool) -> int:
 
 
 def _run(title: str, factories: Factories, *, onnx: bool) -> bool:
-    print(
-        f"\n{title}: {len(factories)} models\n{'model':24}{'layers':>10}{'CPU s':>7}  verdict, by its trainer's bounds"
-    )
+    print(f"\n{title}: {len(factories)} models")
+    print(f"{'model':24}{'layers':>10}{'CPU s':>7}  {'verdict':9}{'bounds':7}nearest to its bound")
     flagged: list[str] = []
     strict: list[str] = []
     failures: list[str] = []
@@ -52,11 +52,15 @@ def _run(title: str, factories: Factories, *, onnx: bool) -> bool:
         analysis = loaded.analysis
         layers = f"{analysis.analysed_layers}/{analysis.weighted_layers}"
         trainer = Optimizer.ADAM if name in ADAM else Optimizer.SGD
-        lines = _loud(analysis, trainer)
-        print(f"{name:24}{layers:>10}{loaded.seconds:7.1f}  {'FLAGGED' if lines else 'clean'} ({trainer})", flush=True)
+        start = time.process_time()
+        lines = _loud(judge(analysis, trainer))
+        seconds = loaded.seconds + time.process_time() - start
+        nearest = _nearest(judge(analysis, trainer, quantities=True), trainer)
+        verdict = "FLAGGED" if lines else "clean"
+        print(f"{name:24}{layers:>10}{seconds:7.1f}  {verdict:9}{trainer:7}{nearest}", flush=True)
         _print_indented(lines)
         flagged += [name] if lines else []
-        if trainer is not Optimizer.SGD and not lines and (stricter := _loud(analysis, Optimizer.SGD)):
+        if trainer is not Optimizer.SGD and not lines and (stricter := _loud(judge(analysis))):
             strict.append(name)
             print(f"{'':43}with the default bounds, those of SGD:")
             _print_indented(stricter)
@@ -70,11 +74,16 @@ def _run(title: str, factories: Factories, *, onnx: bool) -> bool:
     return bool(flagged or failures)
 
 
-def _loud(analysis: Analysis, trainer: Optimizer) -> list[str]:
-    return [
-        f"{finding.severity} {finding.code} {finding.message} | {finding.cause}"
-        for finding in judge(analysis, trainer).loud()
-    ]
+def _loud(judged: Judged) -> list[str]:
+    return [f"{item.severity} {item.code} {item.message} | {item.cause}" for item in judged.loud()]
+
+
+def _nearest(judged: Judged, trainer: Optimizer) -> str:
+    """The quantity that comes nearest to its bound."""
+    bounds = shipped(trainer)
+    name = max(bounds, key=lambda name: judged.values.get(name, 0.0) / bounds[name])
+    value = judged.values.get(name, 0.0)
+    return f"{name} {value:.2g} of {bounds[name]:g}" if value else ""
 
 
 def _print_indented(lines: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Recommenders, point clouds, graphs, reinforcement learning, token mixers, at the initialisation they are trained from."""
+"""Recommenders, point clouds, graphs, agents and token mixers, at the initialisation they are trained from."""
 
 from __future__ import annotations
 
@@ -224,8 +224,8 @@ class SetTransformer(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = self.enter(x)
         seed = self.seed.expand(x.shape[0], -1, -1)
-        for query, attention, feed in zip((x, None, seed), self.attention, self.feed, strict=True):
-            query = x if query is None else query
+        for index, (attention, feed) in enumerate(zip(self.attention, self.feed, strict=True)):
+            query = seed if index == 2 else x
             y = query + attention(query, x, x, need_weights=False)[0]
             x = y + functional.relu(feed(y))
         return self.out(x[:, 0])
