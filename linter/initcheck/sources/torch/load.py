@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from initcheck.graph import Graph, Location
@@ -18,12 +19,29 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from initcheck.sources.torch.built import Built
-    from initcheck.sources.torch.inputs import InputShape
+    from initcheck.sources.torch.inputs import Example, InputShape
 
-__all__ = ["graph_of", "graph_of_trace", "load"]
+__all__ = ["Loaded", "graph_of", "graph_of_trace", "load", "load_model"]
 
 MEMORY = 2 << 30
 """Bytes that a model built for real may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model that was built and traced.
+
+    Attributes:
+        graph: The lowered trace.
+        built: The module and what is known of its tensors.
+        example: Inputs that its forward pass was traced with.
+        inputs: Name in the graph of each tensor of the example, in order.
+    """
+
+    graph: Graph
+    built: Built
+    example: Example
+    inputs: tuple[str, ...]
 
 
 def load(
@@ -33,6 +51,17 @@ def load(
     shapes: Mapping[str, InputShape] | None = None,
     max_memory: int = MEMORY,
 ) -> Graph:
+    """The graph of ``load_model``."""
+    return load_model(factory, root=root, shapes=shapes, max_memory=max_memory).graph
+
+
+def load_model(
+    factory: Callable[[], object],
+    *,
+    root: Path,
+    shapes: Mapping[str, InputShape] | None = None,
+    max_memory: int = MEMORY,
+) -> Loaded:
     """Build a model under the recorder and lower it.
 
     Args:
@@ -47,7 +76,7 @@ def load(
         Exception: Whatever the factory raises.
     """
     built = build(factory, max_memory=max_memory, root=root)
-    return graph_of(built, root=root, shapes=shapes, factory=_line_of(factory, root))
+    return _trace(built, root, shapes, _line_of(factory, root))
 
 
 def graph_of(
@@ -69,13 +98,18 @@ def graph_of(
         ModelLoadError: If no input can be found, or tracing fails on every route.
         UsageError: If ``shapes`` names an argument that ``forward`` has not.
     """
+    return _trace(built, root, shapes, factory).graph
+
+
+def _trace(built: Built, root: Path, shapes: Mapping[str, InputShape] | None, factory: Location | None) -> Loaded:
     module = unwrap(built.module).train()
     real = real_tensors(module, built)
     # A forward pass may toss coins (layer drop, stochastic depth), which decide what there is to trace.
     with seeded():
         example = choose_example(module, built, shapes, real)
         trace, reasons = trace_example(module, example, real)
-    return graph_of_trace(trace, module, built, example.describe(), Locator(module, root, factory), reasons)
+    graph = graph_of_trace(trace, module, built, example.describe(), Locator(module, root, factory), reasons)
+    return Loaded(graph, built, example, tuple(trace.inputs))
 
 
 def _line_of(factory: Callable[[], object], root: Path) -> Location | None:
