@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from initcheck import __version__
-from initcheck.examine import examine
+from initcheck.examine import Check, examine
 from initcheck.plugins import load_rules
 from initcheck.report import ModelReport, Report, ReportedFinding, TargetError
-from initcheck.selection import Selection, select_rules
+from initcheck.selection import select_rules
 from initcheck.settings import Settings
 from initcheck.targets import Target, find_targets
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from initcheck.examine import Outcome
     from initcheck.rule import Rule
+    from initcheck.worker import Job, Task
 
 __all__ = ["Watcher", "check"]
 
@@ -71,7 +72,7 @@ def check(
     findings: list[ReportedFinding] = []
     errors: list[TargetError] = []
     targeted = [item for item in found if isinstance(item, Target)]
-    outcomes = iter(_outcomes(targeted, settings, selection, installed, watcher))
+    outcomes = iter(_outcomes(targeted, settings, Check(selection, installed), watcher))
     for item in found:
         if isinstance(item, TargetError):
             errors.append(item)
@@ -87,13 +88,13 @@ def check(
     return Report(__version__, tuple(models), tuple(findings), tuple(errors))
 
 
-def _outcomes(
-    targets: Sequence[Target],
-    settings: Settings,
-    selection: Selection,
-    rules: Sequence[Rule],
-    watcher: Watcher | None,
-) -> list[Outcome]:
+def _job(target: Target, settings: Settings, task: Task) -> Job:
+    from initcheck.worker import Job
+
+    return Job(target, settings, task, str(Path.cwd()), dict(os.environ))
+
+
+def _outcomes(targets: Sequence[Target], settings: Settings, task: Check, watcher: Watcher | None) -> list[Outcome]:
     """What became of each target: those of PyTorch in processes of their own, ONNX files here, one after another."""
     outcomes: dict[int, Outcome] = {}
 
@@ -110,11 +111,9 @@ def _outcomes(
     if foreign and find_spec("torch") is None:
         outcomes.update({at: _without_torch(targets[at]) for at in foreign})
     elif foreign:
-        from initcheck.worker import Job
         from initcheck.workers import default_jobs, run_all
 
-        folder, environment = str(Path.cwd()), dict(os.environ)
-        jobs = [Job(targets[at], settings, selection, rules, folder, environment) for at in foreign]
+        jobs = [_job(targets[at], settings, task) for at in foreign]
         at_once = settings.jobs or default_jobs()
         for index, outcome, seconds in run_all(jobs, at_once=at_once, started=lambda job: started(job.target)):
             ended(foreign[index], outcome, seconds)
@@ -122,7 +121,7 @@ def _outcomes(
         if target.source == "onnx":
             started(target)
             begin = time.process_time()
-            outcome = examine(target, settings, selection, rules)
+            outcome = examine(target, settings, task.selection, task.rules)
             ended(at, outcome, time.process_time() - begin)
     return [outcomes[at] for at in range(len(targets))]
 
