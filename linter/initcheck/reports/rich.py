@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import io
 import math
 from typing import TYPE_CHECKING
 
-from rich.console import Console, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from initcheck.reports.page import draw
 from initcheck.reports.place import place
 from initcheck.reports.skipped import skipped_sentences
 from initcheck.reports.sparkline import sparkline
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from rich.console import RenderableType
 
     from initcheck.report import LayerRow, ModelReport, Report, ReportedFinding
     from initcheck.reports.style import Style
@@ -35,25 +36,14 @@ PROFILES = (
 
 def render(report: Report, style: Style) -> str:
     """A block for every model that was analysed; wraps at ``style.width`` and never cuts a name."""
-    page = io.StringIO()
-    console = Console(
-        file=page,
-        width=style.width,
-        force_terminal=style.color,
-        color_system="standard" if style.color else None,
-        no_color=not style.color,
-        force_jupyter=False,
-        legacy_windows=False,
-        highlight=False,
-        markup=False,
-        emoji=False,
-    )
+    return draw(_page(report, style), style)
+
+
+def _page(report: Report, style: Style) -> Iterator[RenderableType]:
     for number, model in enumerate(model for model in report.models if model.status == "ok"):
         if number:
-            console.print()
-        for part in _block(model, report, style):
-            console.print(part)
-    return "".join(f"{line.rstrip()}\n" for line in page.getvalue().splitlines())
+            yield Text()
+        yield from _block(model, report, style)
 
 
 def _block(model: ModelReport, report: Report, style: Style) -> Iterator[RenderableType]:
