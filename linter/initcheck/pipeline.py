@@ -11,7 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from initcheck import __version__
+from initcheck.errors import UsageError
 from initcheck.examine import Check, examine
+from initcheck.measure import Measure
+from initcheck.measurement import Measurement, MeasurementReport, Plan
 from initcheck.plugins import load_rules
 from initcheck.report import ModelReport, Report, ReportedFinding, TargetError
 from initcheck.selection import select_rules
@@ -23,9 +26,9 @@ if TYPE_CHECKING:
 
     from initcheck.examine import Outcome
     from initcheck.rule import Rule
-    from initcheck.worker import Job, Task
+    from initcheck.worker import Job, Step, Task
 
-__all__ = ["Watcher", "check"]
+__all__ = ["Watcher", "check", "measure"]
 
 
 class Watcher(Protocol):
@@ -33,6 +36,10 @@ class Watcher(Protocol):
 
     def started(self, target: str, index: int, total: int) -> None:
         """A target begins; ``index`` of ``total`` targets have ended."""
+        ...
+
+    def stepped(self, target: str, done: int, total: int) -> None:
+        """``done`` of the ``total`` parts of a target are through."""
         ...
 
     def ended(self, target: str, seconds: float) -> None:
@@ -86,6 +93,59 @@ def check(
             findings.extend(ReportedFinding(item.name, finding) for finding in outcome[1])
     errors.extend(_without_weights(models))
     return Report(__version__, tuple(models), tuple(findings), tuple(errors))
+
+
+def measure(
+    target: str | PathLike[str],
+    settings: Settings | None = None,
+    plan: Plan | None = None,
+    *,
+    watcher: Watcher | None = None,
+) -> MeasurementReport:
+    """Predict one model, and run it beside the prediction.
+
+    Args:
+        target: A file, or an import string as ``pkg.models:build``.
+        settings: How to read the model; the rules play no part.
+        plan: How often to initialise it, and where to run it.
+        watcher: Hears how far the run has come.
+
+    Raises:
+        UsageError: If the target stands for several models.
+
+    Without a measurement ``MeasurementReport.errors`` says why.
+    """
+    settings, plan = settings or Settings(), plan or Plan()
+    word = fspath(target)
+    found = find_targets((word,), settings.app_dir)
+    if len(found) > 1:
+        raise UsageError(f"measure runs one model, and {word} names {len(found)}", "name one of its files")
+    (item,) = found
+    if isinstance(item, TargetError):
+        return MeasurementReport(__version__, plan, word, errors=(item,))
+    outcome = _measured(item, settings, Measure(plan), watcher)
+    if isinstance(outcome, TargetError):
+        return MeasurementReport(__version__, plan, item.name, item.source, errors=(outcome,))
+    return MeasurementReport(__version__, plan, item.name, item.source, outcome)
+
+
+def _measured(target: Target, settings: Settings, task: Measure, watcher: Watcher | None) -> Measurement | TargetError:
+    """In a process of its own also for a file: what runs may hang, or take any amount of memory."""
+    if target.source == "torch" and find_spec("torch") is None:
+        return _without_torch(target)
+    from initcheck.workers import run_all
+
+    def stepped(_: Job, step: Step) -> None:
+        if watcher:
+            watcher.stepped(target.name, step.done, step.total)
+
+    if watcher:
+        watcher.started(target.name, 0, 1)
+    outcome: Measurement | TargetError
+    ((_, outcome, seconds),) = run_all([_job(target, settings, task)], at_once=1, stepped=stepped)
+    if watcher:
+        watcher.ended(target.name, seconds)
+    return outcome
 
 
 def _job(target: Target, settings: Settings, task: Task) -> Job:
