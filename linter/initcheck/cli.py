@@ -15,6 +15,7 @@ import typer
 from initcheck import __version__
 from initcheck.commands.check import check
 from initcheck.commands.exit_code import ExitCode
+from initcheck.commands.measure import measure
 from initcheck.commands.rule import rule
 from initcheck.commands.terminal import log, one_line
 from initcheck.commands.verbatim import VerbatimCommand, VerbatimGroup
@@ -70,6 +71,7 @@ def _group(
 
 
 app.command(cls=VerbatimCommand)(check)
+app.command(cls=VerbatimCommand)(measure)
 app.command(cls=VerbatimCommand)(rule)
 
 
@@ -82,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error))
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
-        command = context.command_path if context else "initcheck check"
+        command = context.command_path if context is not None else "initcheck check"
         return _fail(f"{error.format_message().rstrip('.')}; see {command} --help")
     except KeyboardInterrupt:
         code = ExitCode.INTERRUPTED

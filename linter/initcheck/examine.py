@@ -2,28 +2,58 @@
 
 from __future__ import annotations
 
-import traceback
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from initcheck.analysis import Analysis
 from initcheck.consolidate import cap_assumed, consolidate
-from initcheck.errors import InitcheckError, ModelLoadError, UsageError
+from initcheck.load import attempt, load_graph
 from initcheck.report import ModelReport, TargetError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from initcheck.graph import Graph
     from initcheck.rule import Finding, Need, Rule
     from initcheck.selection import Selection
     from initcheck.settings import Settings
     from initcheck.targets import Target
 
-__all__ = ["Outcome", "examine"]
+__all__ = ["Check", "Outcome", "examine"]
 
 Outcome = tuple[ModelReport, tuple["Finding", ...]] | TargetError
 """What became of a target: plain values, which can be sent from one process to another."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """The task of a worker that judges its target.
+
+    Attributes:
+        selection: Which rules.
+        rules: All that are installed.
+    """
+
+    selection: Selection
+    rules: tuple[Rule, ...]
+
+    @property
+    def result(self) -> str:
+        """What it gives."""
+        return "verdict"
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """This module and those of the rules."""
+        return (__name__, *{type(rule).__module__ for rule in self.rules})
+
+    @property
+    def is_bounded(self) -> bool:
+        """Its memory is."""
+        return True
+
+    def __call__(self, target: Target, settings: Settings, _: Callable[[int, int], None]) -> Outcome:
+        """Examine the target; there are no steps on the way."""
+        return examine(target, settings, self.selection, self.rules)
 
 
 def examine(target: Target, settings: Settings, selection: Selection, rules: Sequence[Rule]) -> Outcome:
@@ -40,27 +70,13 @@ def examine(target: Target, settings: Settings, selection: Selection, rules: Seq
     Raises:
         UsageError: If settings name something that does not exist for any model.
     """
-    import numpy as np
-
-    try:
-        # What overflows is reported as not finite; numpy's warnings would say it a second time.
-        with np.errstate(all="ignore"):
-            return _examine(target, settings, selection, rules)
-    except ModelLoadError as error:
-        message = error.message.removeprefix(f"{target.path}: ")
-        return TargetError(target.name, error.kind, message, error.hint, traceback.format_exc())
-    except InitcheckError:
-        raise
-    except Exception as error:  # noqa: BLE001 - a bug met in one model must not hide the findings in the others
-        where = "".join(f" {note}" for note in getattr(error, "__notes__", ()))
-        message = f"internal error{where}: {type(error).__name__}: {error}"
-        return TargetError(target.name, "internal", message, "a bug; -v shows where", traceback.format_exc())
+    return attempt(target, lambda: _examine(target, settings, selection, rules))
 
 
 def _examine(
     target: Target, settings: Settings, selection: Selection, rules: Sequence[Rule]
 ) -> tuple[ModelReport, tuple[Finding, ...]]:
-    graph = _load(target, settings)
+    graph = load_graph(target, settings)
     analysis = Analysis(graph, optimizer=settings.optimizer, assume_init=settings.assume_init)
     found, skipped = _run(selection.needed(rules), analysis)
     findings = consolidate(map(cap_assumed, found), {rule.code: rule.subsumes for rule in rules})
@@ -88,36 +104,6 @@ def _examine(
         ),
     )
     return model, tuple(ordered)
-
-
-def _load(target: Target, settings: Settings) -> Graph:
-    try:
-        if target.path is None or target.source == "torch":
-            return _load_torch(target, settings)
-        return _load_onnx(target.path, settings)
-    except UsageError as error:
-        # A shape or size that does not fit this model may fit the others.
-        raise ModelLoadError(error.message, error.hint or "see --input-shape and --dim", kind="usage") from error
-
-
-def _load_onnx(path: Path, settings: Settings) -> Graph:
-    from initcheck.sources.onnx import load
-
-    if settings.dtypes:
-        name = next(iter(settings.dtypes))
-        message = f"--input-shape gives {name} an element type, and an ONNX file states its own"
-        raise UsageError(message, "leave the type out")
-    return load(path, shapes=settings.shapes, dims=settings.dims)
-
-
-def _load_torch(target: Target, settings: Settings) -> Graph:
-    try:
-        from initcheck.sources.torch.target import load_target
-    except ImportError as error:
-        reason = f"{type(error).__name__}: {error}"
-        hint = 'install initcheck[torch] here: pip install "initcheck[torch]"'
-        raise ModelLoadError(f"PyTorch does not load ({reason})", hint, kind="no-torch") from error
-    return load_target(target, settings, Path(settings.app_dir or ".").resolve())
 
 
 def _run(rules: Sequence[Rule], analysis: Analysis) -> tuple[list[Finding], dict[str, str]]:

@@ -7,7 +7,15 @@ from functools import cache
 
 from initcheck.distribution import Family
 
-__all__ = ["SIGNIFICANCE", "TRUNCATION", "classify", "kurtosis_error", "truncated_kurtosis", "truncated_variance"]
+__all__ = [
+    "FEWEST",
+    "SIGNIFICANCE",
+    "TRUNCATION",
+    "classify",
+    "kurtosis_error",
+    "truncated_kurtosis",
+    "truncated_variance",
+]
 
 SIGNIFICANCE = 4.5
 """Standard errors within which a value counts as the one expected: missed by chance once in 150 000 tensors."""

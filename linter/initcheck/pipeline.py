@@ -11,10 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from initcheck import __version__
-from initcheck.examine import examine
+from initcheck.errors import UsageError
+from initcheck.examine import Check, examine
+from initcheck.measure import Measure
+from initcheck.measurement import Measurement, MeasurementReport, Plan
 from initcheck.plugins import load_rules
 from initcheck.report import ModelReport, Report, ReportedFinding, TargetError
-from initcheck.selection import Selection, select_rules
+from initcheck.selection import select_rules
 from initcheck.settings import Settings
 from initcheck.targets import Target, find_targets
 
@@ -23,8 +26,9 @@ if TYPE_CHECKING:
 
     from initcheck.examine import Outcome
     from initcheck.rule import Rule
+    from initcheck.worker import Job, Step, Task
 
-__all__ = ["Watcher", "check"]
+__all__ = ["Watcher", "check", "measure"]
 
 
 class Watcher(Protocol):
@@ -32,6 +36,10 @@ class Watcher(Protocol):
 
     def started(self, target: str, index: int, total: int) -> None:
         """A target begins; ``index`` of ``total`` targets have ended."""
+        ...
+
+    def stepped(self, target: str, done: int, total: int) -> None:
+        """``done`` of the ``total`` parts of a target are through."""
         ...
 
     def ended(self, target: str, seconds: float) -> None:
@@ -71,7 +79,7 @@ def check(
     findings: list[ReportedFinding] = []
     errors: list[TargetError] = []
     targeted = [item for item in found if isinstance(item, Target)]
-    outcomes = iter(_outcomes(targeted, settings, selection, installed, watcher))
+    outcomes = iter(_outcomes(targeted, settings, Check(selection, installed), watcher))
     for item in found:
         if isinstance(item, TargetError):
             errors.append(item)
@@ -87,13 +95,66 @@ def check(
     return Report(__version__, tuple(models), tuple(findings), tuple(errors))
 
 
-def _outcomes(
-    targets: Sequence[Target],
-    settings: Settings,
-    selection: Selection,
-    rules: Sequence[Rule],
-    watcher: Watcher | None,
-) -> list[Outcome]:
+def measure(
+    target: str | PathLike[str],
+    settings: Settings | None = None,
+    plan: Plan | None = None,
+    *,
+    watcher: Watcher | None = None,
+) -> MeasurementReport:
+    """Predict one model, and run it beside the prediction.
+
+    Args:
+        target: A file, or an import string as ``pkg.models:build``.
+        settings: How to read the model; the rules play no part.
+        plan: How often to initialise it, and where to run it.
+        watcher: Hears how far the run has come.
+
+    Raises:
+        UsageError: If the target stands for several models.
+
+    Without a measurement ``MeasurementReport.errors`` says why.
+    """
+    settings, plan = settings or Settings(), plan or Plan()
+    word = fspath(target)
+    found = find_targets((word,), settings.app_dir)
+    if len(found) > 1:
+        raise UsageError(f"measure runs one model, and {word} names {len(found)}", "name one of its files")
+    (item,) = found
+    if isinstance(item, TargetError):
+        return MeasurementReport(__version__, plan, word, errors=(item,))
+    outcome = _measured(item, settings, Measure(plan), watcher)
+    if isinstance(outcome, TargetError):
+        return MeasurementReport(__version__, plan, item.name, item.source, errors=(outcome,))
+    return MeasurementReport(__version__, plan, item.name, item.source, outcome)
+
+
+def _measured(target: Target, settings: Settings, task: Measure, watcher: Watcher | None) -> Measurement | TargetError:
+    """In a process of its own also for a file: what runs may hang, or take any amount of memory."""
+    if target.source == "torch" and find_spec("torch") is None:
+        return _without_torch(target)
+    from initcheck.workers import run_all
+
+    def stepped(_: Job, step: Step) -> None:
+        if watcher:
+            watcher.stepped(target.name, step.done, step.total)
+
+    if watcher:
+        watcher.started(target.name, 0, 1)
+    outcome: Measurement | TargetError
+    ((_, outcome, seconds),) = run_all([_job(target, settings, task)], at_once=1, stepped=stepped)
+    if watcher:
+        watcher.ended(target.name, seconds)
+    return outcome
+
+
+def _job(target: Target, settings: Settings, task: Task) -> Job:
+    from initcheck.worker import Job
+
+    return Job(target, settings, task, str(Path.cwd()), dict(os.environ))
+
+
+def _outcomes(targets: Sequence[Target], settings: Settings, task: Check, watcher: Watcher | None) -> list[Outcome]:
     """What became of each target: those of PyTorch in processes of their own, ONNX files here, one after another."""
     outcomes: dict[int, Outcome] = {}
 
@@ -110,11 +171,9 @@ def _outcomes(
     if foreign and find_spec("torch") is None:
         outcomes.update({at: _without_torch(targets[at]) for at in foreign})
     elif foreign:
-        from initcheck.worker import Job
         from initcheck.workers import default_jobs, run_all
 
-        folder, environment = str(Path.cwd()), dict(os.environ)
-        jobs = [Job(targets[at], settings, selection, rules, folder, environment) for at in foreign]
+        jobs = [_job(targets[at], settings, task) for at in foreign]
         at_once = settings.jobs or default_jobs()
         for index, outcome, seconds in run_all(jobs, at_once=at_once, started=lambda job: started(job.target)):
             ended(foreign[index], outcome, seconds)
@@ -122,7 +181,7 @@ def _outcomes(
         if target.source == "onnx":
             started(target)
             begin = time.process_time()
-            outcome = examine(target, settings, selection, rules)
+            outcome = examine(target, settings, task.selection, task.rules)
             ended(at, outcome, time.process_time() - begin)
     return [outcomes[at] for at in range(len(targets))]
 

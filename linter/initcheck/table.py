@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from initcheck.graph import Graph, Node
     from initcheck.signal.signal import Signal
 
-__all__ = ["layer_rows", "summary"]
+__all__ = ["layer_rows", "row_values", "summary"]
 
 
 def layer_rows(analysis: Analysis) -> tuple[LayerRow, ...]:
@@ -31,6 +31,11 @@ def layer_rows(analysis: Analysis) -> tuple[LayerRow, ...]:
         _row(analysis, node, last, layers.get(node.name), poisoned=last.name in poisoned)
         for node, last in _modules(analysis.graph)
     )
+
+
+def row_values(graph: Graph) -> tuple[str, ...]:
+    """Name of the value that each row of ``layer_rows`` shows, in their order."""
+    return tuple(last.outputs[0] for _, last in _modules(graph))
 
 
 def summary(analysis: Analysis) -> Summary:

@@ -14,29 +14,56 @@ import warnings
 from dataclasses import dataclass
 from multiprocessing import parent_process
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from initcheck.errors import InitcheckError
-from initcheck.examine import Outcome, examine
 from initcheck.report import TargetError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
     from multiprocessing.connection import Connection
     from types import FrameType
 
-    from initcheck.rule import Rule
-    from initcheck.selection import Selection
     from initcheck.settings import Settings
     from initcheck.targets import Target
 
-__all__ = ["BEGUN", "Job", "work"]
+__all__ = ["BEGUN", "Job", "Outcome", "Step", "Task", "work"]
 
 BEGUN = b""
 """First message of a worker: it is up, and what goes wrong from now on is due to the target."""
 
 ANALYSIS_MEMORY = 1 << 30
 """Bytes for everything but weights: traces, tables of the analysis, libraries that the user's code imports."""
+
+Outcome: TypeAlias = Any
+"""What a task makes of its target, or a ``TargetError``: plain values, which can be sent between processes."""
+
+
+class Task(Protocol):
+    """What is done to a target; sent to the worker by value."""
+
+    @property
+    def result(self) -> str:
+        """What it gives, as messages call it when there is none: a verdict."""
+        ...
+
+    @property
+    def modules(self) -> tuple[str, ...]:
+        """Modules that it is made of, to be imported before the first worker is forked."""
+        ...
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether allocations beyond the memory bound must fail."""
+        ...
+
+    def __call__(self, target: Target, settings: Settings, step: Callable[[int, int], None], /) -> Outcome:
+        """Do it; ``step(done, total)`` tells how far it has come.
+
+        Raises:
+            InitcheckError: If settings ask for something that does not exist for any target.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +72,29 @@ class Job:
 
     Attributes:
         target: The model.
-        settings: How to judge.
-        selection: Which rules.
-        rules: All that are installed.
+        settings: How to read it, and the bounds of its code.
+        task: What to do to it.
         folder: Current directory.
         environment: Environment variables.
     """
 
     target: Target
     settings: Settings
-    selection: Selection
-    rules: Sequence[Rule]
+    task: Task
     folder: str
     environment: Mapping[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Message of a worker on its way: ``done`` of ``total`` parts."""
+
+    done: int
+    total: int
+
+
 def work(connection: Connection, job: Job) -> None:
-    """Examine the target, send the outcome and end the process; nothing the target left behind is waited for."""
+    """Do the task, send the outcome and end the process; nothing the target left behind is waited for."""
     _make_foreign_code_harmless(job)
     connection.send_bytes(BEGUN)
     sending = threading.Lock()
@@ -72,11 +105,19 @@ def work(connection: Connection, job: Job) -> None:
             sys.stderr.flush()
             os._exit(0)
 
+    reached = Step(0, 0)
+
+    def step(done: int, total: int) -> None:
+        nonlocal reached
+        reached = Step(done, total)
+        with sending:
+            connection.send_bytes(pickle.dumps(reached))
+
     main = threading.current_thread()
-    watch = threading.Thread(target=_watch, args=(job, main, send), daemon=True)
+    watch = threading.Thread(target=_watch, args=(job, main, lambda: reached, send), daemon=True)
     watch.start()
     try:
-        outcome = examine(job.target, job.settings, job.selection, job.rules)
+        outcome = job.task(job.target, job.settings, step)
     except InitcheckError as error:
         outcome = TargetError(job.target.name, "usage", error.message, error.hint)
     send(outcome)
@@ -99,7 +140,8 @@ def _make_foreign_code_harmless(job: Job) -> None:
     else:
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)
-    _bound_memory(job.settings.max_memory)
+    if job.task.is_bounded:
+        _bound_memory(job.settings.max_memory)
 
 
 def _bound_memory(max_memory: int) -> None:
@@ -122,7 +164,7 @@ def _bound_memory(max_memory: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
 
 
-def _watch(job: Job, main: threading.Thread, send: Callable[[Outcome], None]) -> None:
+def _watch(job: Job, main: threading.Thread, reached: Callable[[], Step], send: Callable[[Outcome], None]) -> None:
     """End the process with its parent, and when its time is over; then say which line it was at."""
     parent = parent_process()
     if parent is None:
@@ -131,7 +173,9 @@ def _watch(job: Job, main: threading.Thread, send: Callable[[Outcome], None]) ->
     if not parent.is_alive():
         os._exit(1)
     place = _line_of(sys._current_frames().get(main.ident or 0), job)  # noqa: SLF001 - the documented way to see it
-    message = f"no verdict within {job.settings.timeout:g} s{place}"
+    step = reached()
+    far = f", {step.done} of {step.total} done" if step.total else ""
+    message = f"no {job.task.result} within {job.settings.timeout:g} s{far}{place}"
     send(TargetError(job.target.name, "timeout", message, "--timeout allows longer"))
 
 
@@ -147,7 +191,7 @@ def _pickled(outcome: Outcome, job: Job) -> bytes:
     try:
         return pickle.dumps((outcome, time.process_time()))
     except Exception as error:  # noqa: BLE001 - evidence of a rule from elsewhere may be of any type
-        message = f"internal error: a finding cannot be sent: {type(error).__name__}: {error}"
+        message = f"internal error: the {job.task.result} cannot be sent: {type(error).__name__}: {error}"
         error_of_rule = TargetError(
             job.target.name, "internal", message, "a rule must put JSON values only into evidence"
         )

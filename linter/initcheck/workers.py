@@ -19,15 +19,16 @@ from dataclasses import dataclass
 from multiprocessing.connection import wait
 from typing import TYPE_CHECKING, Any
 
+from initcheck.processors import usable_processors
 from initcheck.report import TargetError
-from initcheck.worker import BEGUN, Job, work
+from initcheck.worker import BEGUN, Job, Step, work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
-    from initcheck.examine import Outcome
+    from initcheck.worker import Outcome
 
 __all__ = ["default_jobs", "run_all"]
 
@@ -38,7 +39,7 @@ PRELOADED = (
     "torch._dynamo",
     "torch.export._trace",
 )
-"""What the server imports beside the rules.
+"""What the server imports beside the modules of the tasks.
 
 A name that a version of torch lacks is passed over; the last two are what the first export imports, seconds that every
 worker would pay again.
@@ -55,12 +56,15 @@ GRACE = 2.0
 
 def default_jobs() -> int:
     """One worker per processor that this process may use, within reason."""
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(usable, MOST_JOBS)
+    return min(usable_processors(), MOST_JOBS)
 
 
 def run_all(
-    jobs: Sequence[Job], *, at_once: int, started: Callable[[Job], None] | None = None
+    jobs: Sequence[Job],
+    *,
+    at_once: int,
+    started: Callable[[Job], None] | None = None,
+    stepped: Callable[[Job, Step], None] | None = None,
 ) -> Iterator[tuple[int, Outcome, float]]:
     """Run every job and yield ``(index, outcome, CPU seconds)`` as they end.
 
@@ -70,8 +74,9 @@ def run_all(
         jobs: Targets with what a worker needs.
         at_once: Processes at a time.
         started: Hears of every job that begins.
+        stepped: Hears of every step of a job on its way.
     """
-    context = _context(sorted({type(rule).__module__ for job in jobs for rule in job.rules}))
+    context = _context(sorted({name for job in jobs for name in _preloaded(job)}))
     waiting = deque(enumerate(jobs))
     running: list[_Worker] = []
     try:
@@ -80,7 +85,7 @@ def run_all(
                 index, job = waiting.popleft()
                 if started:
                     started(job)
-                running.append(_start(context, index, job))
+                running.append(_start(context, index, job, stepped))
             for worker in _wait(running):
                 running.remove(worker)
                 yield worker.index, worker.end(), worker.seconds
@@ -98,6 +103,7 @@ class _Worker:
     process: BaseProcess
     connection: Connection
     deadline: float
+    stepped: Callable[[Job, Step], None] | None = None
     begun: bool = False
     outcome: Outcome | None = None
     seconds: float = 0.0
@@ -110,8 +116,12 @@ class _Worker:
                 message = self.connection.recv_bytes()
                 if message == BEGUN:
                     self.begun = True
-                else:
-                    self.outcome, self.seconds = pickle.loads(message)
+                    continue
+                told = pickle.loads(message)
+                if not isinstance(told, Step):
+                    self.outcome, self.seconds = told
+                elif self.stepped:
+                    self.stepped(self.job, told)
         except (EOFError, OSError):
             return True
         return self.outcome is not None or not alive or time.monotonic() > self.deadline
@@ -138,21 +148,27 @@ class _Worker:
         self.connection.close()
 
 
-def _context(rules: Sequence[str]) -> Any:
-    """How processes are started, and what each finds imported: the modules of the rules among it."""
-    if sys.platform != "linux":
+def _preloaded(job: Job) -> tuple[str, ...]:
+    """What a worker should find imported; nothing for a file, which needs no more than it imports itself."""
+    return (*PRELOADED, *job.task.modules) if job.target.source == "torch" else ()
+
+
+def _context(modules: Sequence[str]) -> Any:
+    """How processes are started: forked from a server that has imported the modules, or fresh where there are none."""
+    if sys.platform != "linux" or not modules:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([*PRELOADED, *rules])
+    context.set_forkserver_preload(list(modules))
     return context
 
 
-def _start(context: Any, index: int, job: Job) -> _Worker:
+def _start(context: Any, index: int, job: Job, stepped: Callable[[Job, Step], None] | None) -> _Worker:
     ours, theirs = context.Pipe(duplex=False)
     process = context.Process(target=work, args=(theirs, job), name=f"initcheck {job.target.name}", daemon=False)
     with theirs, _environment_of_server():
         process.start()
-    return _Worker(index, job, process, ours, time.monotonic() + job.settings.timeout + GRACE)
+    deadline = time.monotonic() + job.settings.timeout + GRACE
+    return _Worker(index, job, process, ours, deadline, stepped)
 
 
 @contextmanager
@@ -180,7 +196,7 @@ def _wait(running: list[_Worker]) -> list[_Worker]:
 
 
 def _late(job: Job) -> TargetError:
-    message = f"no verdict within {job.settings.timeout:g} s"
+    message = f"no {job.task.result} within {job.settings.timeout:g} s"
     return TargetError(job.target.name, "timeout", message, "--timeout allows longer")
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from initcheck.commands.exit_code import exit_code
-from initcheck.commands.parse import Output, choice, count, dims, duration, outputs, severities, shapes, size, words
+from initcheck.commands.output import log_errors, plural, write_outputs
+from initcheck.commands.parse import choice, count, dims, duration, outputs, severities, shapes, size, words
 from initcheck.commands.progress import ProgressBar
-from initcheck.commands.terminal import COLORS, log, one_line, style_of, write_stdout
+from initcheck.commands.terminal import COLORS, log, one_line
 from initcheck.errors import UsageError
 
 if TYPE_CHECKING:
@@ -148,6 +148,7 @@ def check(
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from initcheck.analysis import Optimizer
     from initcheck.pipeline import check as run
+    from initcheck.reports import render
     from initcheck.rule import Severity
     from initcheck.settings import Settings
 
@@ -169,37 +170,12 @@ def check(
     )
     with ProgressBar(visible=not (no_progress or quiet)) as bar:
         report = run(targets, settings, watcher=bar)
-    for output in sorted(where, key=lambda output: output.file is not None):
-        _write(report, output, color, verbose=verbose)
-    _log_errors(report, verbose=verbose)
+    write_outputs(where, lambda name, style: render(name, report, style), color, verbose=verbose)
+    log_errors(report.errors, verbose=verbose)
     if not quiet:
         _log_notes(report, bar.seconds, verbose=verbose)
     fatal: Severity | None = None if limit == "never" else Severity(limit)
     return exit_code(report, fatal)
-
-
-def _write(report: Report, output: Output, color: str, *, verbose: bool) -> None:
-    from initcheck.reports import render
-
-    if output.file is None:
-        style = style_of(sys.stdout, color, verbose=verbose)
-        write_stdout(render(output.format, report, style), utf8=output.format == "json")
-        return
-    style = style_of(None, "always" if color == "always" else "never", verbose=verbose)
-    try:
-        Path(output.file).write_bytes(render(output.format, report, style).encode("utf-8", "backslashreplace"))
-    except OSError as error:
-        raise UsageError(
-            f"--format: cannot write {output.file}: {error.strerror}", "name a file that can be written"
-        ) from error
-
-
-def _log_errors(report: Report, *, verbose: bool) -> None:
-    for error in report.errors:
-        hint = f"; {error.hint}" if error.hint else ""
-        log(one_line(f"error: {error.target}: {error.message}{hint}"))
-        if verbose and error.details:
-            log(error.details.rstrip())
 
 
 def _log_notes(report: Report, seconds: Mapping[str, float], *, verbose: bool) -> None:
@@ -219,12 +195,8 @@ def _log_notes(report: Report, seconds: Mapping[str, float], *, verbose: bool) -
 
 def _summary(report: Report) -> str:
     count = [item.finding.severity.value for item in report.findings].count
-    parts = [_plural(sum(model.status == "ok" for model in report.models), "model")]
-    parts += [_plural(count(level), level) for level in LEVELS]
+    parts = [plural(sum(model.status == "ok" for model in report.models), "model")]
+    parts += [plural(count(level), level) for level in LEVELS]
     if report.errors:
-        parts.append(f"{_plural(len(report.errors), 'target')} without a verdict")
+        parts.append(f"{plural(len(report.errors), 'target')} without a verdict")
     return ", ".join(parts)
-
-
-def _plural(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"

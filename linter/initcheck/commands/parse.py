@@ -51,8 +51,13 @@ def words(values: Iterable[str]) -> tuple[str, ...]:
     return tuple(word.strip() for value in values for word in value.split(",") if word.strip())
 
 
-def outputs(values: Sequence[str], default: str) -> tuple[Output, ...]:
+def outputs(values: Sequence[str], default: str, formats: Sequence[str] | None = None) -> tuple[Output, ...]:
     """Where each format goes.
+
+    Args:
+        values: ``FORMAT`` or ``FORMAT=FILE`` words.
+        default: Format where there are no words.
+        formats: Formats that exist; those of ``check`` when left out.
 
     Raises:
         UsageError: If a format does not exist, or two go to one place.
@@ -62,7 +67,7 @@ def outputs(values: Sequence[str], default: str) -> tuple[Output, ...]:
     found: list[Output] = []
     for value in values or (default,):
         name, _, file = value.partition("=")
-        choice("--format", name, FORMATS)
+        choice("--format", name, formats or FORMATS)
         if "=" in value and not file:
             raise UsageError(f"--format: {value!r} names no file", f"write {name}=FILE, or {name} for standard output")
         output = Output(name, Path(file) if file else None)

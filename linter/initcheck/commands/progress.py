@@ -56,6 +56,10 @@ class ProgressBar:
             self._now = (target, index, total)
             self._draw()
 
+    def stepped(self, target: str, done: int, total: int) -> None:
+        """A part of a target is through."""
+        self.started(target, done, total)
+
     def ended(self, target: str, seconds: float) -> None:
         """A target is through."""
         self.seconds[target] = seconds

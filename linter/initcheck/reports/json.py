@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from initcheck.graph import Location
-    from initcheck.report import LayerRow, ModelReport, Report, ReportedFinding, Summary
+    from initcheck.report import LayerRow, ModelReport, Report, ReportedFinding, Summary, TargetError, WeightRow
     from initcheck.reports.style import Style
 
-__all__ = ["VERSION", "render"]
+__all__ = ["VERSION", "dump", "error_of", "render", "weight_of"]
 
 VERSION = 1
 BUILT_IN = "INI"
@@ -25,11 +25,13 @@ def render(report: Report, style: Style) -> str:  # noqa: ARG001 - every format 
         "tool": {"name": "initcheck", "version": report.version},
         "models": [_model(model, report) for model in report.models],
         "findings": [_finding(item) for item in report.findings],
-        "errors": [
-            {"target": error.target, "kind": error.kind, "message": error.message, "hint": error.hint}
-            for error in report.errors
-        ],
+        "errors": [error_of(error) for error in report.errors],
     }
+    return dump(document)
+
+
+def dump(document: Mapping[str, Any]) -> str:
+    """The text of a document, with null for what JSON cannot say."""
     return json.dumps(_plain(document), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
 
 
@@ -64,22 +66,13 @@ def _summary(summary: Summary) -> dict[str, Any]:
 
 
 def _layer(row: LayerRow) -> dict[str, Any]:
-    weight = row.weight
     return {
         "path": row.path,
         "kind": row.kind,
         "fan_in": row.fan_in,
         "fan_out": row.fan_out,
         "width": row.width,
-        "weight": {
-            "scheme": weight.scheme,
-            "mean": weight.mean,
-            "std": weight.std,
-            "kurtosis": weight.kurtosis,
-            "exact": weight.exact,
-        }
-        if weight
-        else None,
+        "weight": weight_of(row.weight),
         "log10_mean_square": row.log10_mean_square,
         "log10_mean_square_expected": row.log10_mean_square_expected,
         "log10_signal": row.log10_signal,
@@ -89,6 +82,19 @@ def _layer(row: LayerRow) -> dict[str, Any]:
         "state": row.state,
         "assumed": row.assumed,
         "location": {"file": row.location.file, "line": row.location.line} if row.location else None,
+    }
+
+
+def weight_of(weight: WeightRow | None) -> dict[str, Any] | None:
+    """Distribution of a layer's weight."""
+    if weight is None:
+        return None
+    return {
+        "scheme": weight.scheme,
+        "mean": weight.mean,
+        "std": weight.std,
+        "kurtosis": weight.kurtosis,
+        "exact": weight.exact,
     }
 
 
@@ -111,6 +117,11 @@ def _finding(item: ReportedFinding) -> dict[str, Any]:
         "assumed": finding.assumed,
         "related": list(finding.related),
     }
+
+
+def error_of(error: TargetError) -> dict[str, Any]:
+    """Why a target gave nothing."""
+    return {"target": error.target, "kind": error.kind, "message": error.message, "hint": error.hint}
 
 
 def _location(location: Location | None) -> dict[str, Any] | None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-__all__ = ["Built", "RecordedTensor", "build", "recording"]
+__all__ = ["Built", "RecordedTensor", "build", "build_once", "recording", "tensor_bytes"]
 
 Example = tuple[Any, ...] | dict[str, Any] | None
 
@@ -57,7 +57,7 @@ def build(factory: Callable[[], object], *, max_memory: int, root: Path, example
     unknown = [name for name, tensor in built.parameters.items() if _is_unknown(tensor)]
     if not unknown:
         return built
-    size = _bytes(built.module)
+    size = tensor_bytes(built.module)
     several = _several(unknown)
     if size > max_memory:
         note = f"no law is known for {several}, and the model ({size / 1e9:.1f} GB) is too large to be built for real"
@@ -82,8 +82,7 @@ def _build_for_real(
     except Exception as error:
         if (type(error), str(error)) == (type(first), str(first)):
             raise
-        with seeded():
-            module, inputs = _take_apart(factory())
+        module, inputs = build_once(factory)
         return Built(module, inputs, recorded_tensors(module, Recorder(root, on_meta=False)), on_meta=False)
 
 
@@ -101,10 +100,37 @@ def recording(root: Path, *, on_meta: bool, max_memory: float = math.inf) -> Ite
         max_memory: Bytes that tensors may take at a time.
     """
     recorder = Recorder(root, on_meta=on_meta, max_memory=max_memory)
+    with _defaults_restored(), seeded(), observed(recorder), Surroundings(recorder), recorder:
+        yield recorder
+
+
+def build_once(
+    factory: Callable[[], object], *, seed: int = 0, example: Example = None
+) -> tuple[torch.nn.Module, Example]:
+    """Call a factory for real, unobserved; its module, and the example inputs where it returned some.
+
+    Args:
+        factory: Returns a module, or ``(module, example inputs)``.
+        seed: Of all generators.
+        example: Example inputs for a dry run where modules are lazy; those of the factory go first.
+
+    Raises:
+        ModelLoadError: If the factory returns no module, or lazy modules have no example to be materialised by.
+        Exception: Whatever the factory raises.
+    """
+    with _defaults_restored(), seeded(seed):
+        module, inputs = _take_apart(factory())
+        if _is_lazy(module):
+            _materialize(module, example if inputs is None else inputs)
+    return module, inputs
+
+
+@contextmanager
+def _defaults_restored() -> Iterator[None]:
+    """Put back the defaults of torch that a factory may set for itself."""
     dtype, grad, device = torch.get_default_dtype(), torch.is_grad_enabled(), _device.CURRENT_DEVICE
     try:
-        with seeded(), observed(recorder), Surroundings(recorder), recorder:
-            yield recorder
+        yield
     finally:
         torch.set_default_dtype(dtype)
         torch.set_grad_enabled(grad)
@@ -210,6 +236,7 @@ def _all_meta(module: torch.nn.Module) -> bool:
     return all(tensor.is_meta for tensor in module.parameters())
 
 
-def _bytes(module: torch.nn.Module) -> int:
+def tensor_bytes(module: torch.nn.Module) -> int:
+    """Bytes that parameters and buffers take, or would take if they had values."""
     tensors: Mapping[int, torch.Tensor] = {id(tensor): tensor for tensor in (*module.parameters(), *module.buffers())}
     return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())

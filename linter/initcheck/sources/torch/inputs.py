@@ -19,11 +19,13 @@ from initcheck.sources.torch.values import dtype_name
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["Example", "InputShape", "find_examples"]
+__all__ = ["GIVEN", "Example", "InputShape", "as_example", "find_examples"]
 
 DECLARED = ("example_input", "example_input_array", "example_inputs")
 """Attributes that declare inputs; the second is Lightning's."""
 
+GIVEN = "returned by the factory"
+"""Origin of inputs that the user made beside the module."""
 
 LARGEST = 1 << 24
 """Elements of a declared input up to which it is given values."""
@@ -89,7 +91,7 @@ def find_examples(
         yield from _with_shapes(module, shapes)
         return
     if given is not None:
-        yield from _declared(given, "returned by the factory")
+        yield from _declared(given, GIVEN)
         return
     for name in DECLARED:
         value = getattr(module, name, None)
@@ -102,16 +104,19 @@ def find_examples(
         yield Example(args, {}, origin, declared=False)
 
 
-def _declared(value: Any, origin: str) -> Iterator[Example]:
-    value = pytree.tree_map_only(torch.Tensor, _with_elements, value)
+def as_example(value: Any, origin: str) -> Example:
+    """What somebody wrote as inputs: a dict of keyword arguments, arguments with such a dict last, or one argument."""
     if isinstance(value, dict):
-        example = Example((), value, origin)
-    elif isinstance(value, (tuple, list)):
+        return Example((), value, origin)
+    if isinstance(value, (tuple, list)):
         last: Any = value[-1] if value else None
         keyed = isinstance(last, dict) and len(value) > 1 and all(isinstance(key, str) for key in last)
-        example = Example(tuple(value[:-1]), last, origin) if keyed else Example(tuple(value), {}, origin)
-    else:
-        example = Example((value,), {}, origin)
+        return Example(tuple(value[:-1]), last, origin) if keyed else Example(tuple(value), {}, origin)
+    return Example((value,), {}, origin)
+
+
+def _declared(value: Any, origin: str) -> Iterator[Example]:
+    example = as_example(pytree.tree_map_only(torch.Tensor, _with_elements, value), origin)
     larger = _enlarged(example)
     if larger is not None:
         yield larger

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from initcheck.graph import Graph, Location
@@ -20,12 +20,29 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from initcheck.sources.torch.built import Built
-    from initcheck.sources.torch.inputs import InputShape
+    from initcheck.sources.torch.inputs import Example, InputShape
 
-__all__ = ["graph_of", "graph_of_trace", "load"]
+__all__ = ["Loaded", "graph_of", "graph_of_trace", "load", "load_model"]
 
 MEMORY = 2 << 30
 """Bytes that a model built for real may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A model that was built and traced.
+
+    Attributes:
+        graph: The lowered trace.
+        built: The module and what is known of its tensors.
+        example: Inputs that its forward pass was traced with.
+        inputs: Name in the graph of each tensor of the example, in order.
+    """
+
+    graph: Graph
+    built: Built
+    example: Example
+    inputs: tuple[str, ...]
 
 
 def load(
@@ -35,6 +52,17 @@ def load(
     shapes: Mapping[str, InputShape] | None = None,
     max_memory: int = MEMORY,
 ) -> Graph:
+    """The graph of ``load_model``."""
+    return load_model(factory, root=root, shapes=shapes, max_memory=max_memory).graph
+
+
+def load_model(
+    factory: Callable[[], object],
+    *,
+    root: Path,
+    shapes: Mapping[str, InputShape] | None = None,
+    max_memory: int = MEMORY,
+) -> Loaded:
     """Build a model under the recorder and lower it.
 
     Args:
@@ -49,7 +77,7 @@ def load(
         Exception: Whatever the factory raises.
     """
     built = build(factory, max_memory=max_memory, root=root)
-    return graph_of(built, root=root, shapes=shapes, factory=_line_of(factory, root))
+    return _trace(built, root, shapes, _line_of(factory, root))
 
 
 def graph_of(
@@ -71,6 +99,10 @@ def graph_of(
         ModelLoadError: If no input can be found, or tracing fails on every route.
         UsageError: If ``shapes`` names an argument that ``forward`` has not.
     """
+    return _trace(built, root, shapes, factory).graph
+
+
+def _trace(built: Built, root: Path, shapes: Mapping[str, InputShape] | None, factory: Location | None) -> Loaded:
     module = unwrap(built.module).train()
     real = real_tensors(module, built)
     # A forward pass may toss coins (layer drop, stochastic depth), which decide what there is to trace.
@@ -80,7 +112,8 @@ def graph_of(
     locator = Locator(module, root, factory)
     graph = graph_of_trace(trace, module, built, example.describe(), locator, reasons)
     construction, note = construction_of(module, built, names_read(trace, built), locator, root)
-    return replace(graph, construction=construction, notes=(*graph.notes, note) if note else graph.notes)
+    graph = replace(graph, construction=construction, notes=(*graph.notes, note) if note else graph.notes)
+    return Loaded(graph, built, example, tuple(trace.inputs))
 
 
 def _line_of(factory: Callable[[], object], root: Path) -> Location | None:

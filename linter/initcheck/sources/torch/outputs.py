@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch.utils import _pytree as pytree
 
 from initcheck.sources.torch.calls import Ref
+from initcheck.sources.torch.values import value_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from initcheck.graph import Value
 
-__all__ = ["main_output", "returned"]
+__all__ = ["main_output", "main_tensor", "returned"]
 
 PREFERRED = ("logits", "last_hidden_state")
 """Names of outputs that a loss uses, the first that is there."""
@@ -38,6 +40,19 @@ def main_output(outputs: Any, values: Mapping[str, Value]) -> str:
             if field == wanted:
                 return name
     return next((name for _, name in found if name in values and values[name].is_float), "")
+
+
+def main_tensor(outputs: Any) -> torch.Tensor | None:
+    """The main output among what a forward pass returned, None where it returned no real-valued tensor."""
+    tensors: dict[str, torch.Tensor] = {}
+
+    def named(tensor: torch.Tensor) -> Ref:
+        name = str(len(tensors))
+        tensors[name] = tensor
+        return Ref(name)
+
+    names = pytree.tree_map_only(torch.Tensor, named, _opened(outputs))
+    return tensors.get(main_output(names, {name: value_of(tensor) for name, tensor in tensors.items()}))
 
 
 def _opened(outputs: Any) -> Any:

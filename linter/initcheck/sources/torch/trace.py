@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from initcheck.sources.torch.calls import Trace
     from initcheck.sources.torch.inputs import Example
 
-__all__ = ["first_line", "fits", "named_tensors", "runs", "trace_module"]
+__all__ = ["accepts", "first_line", "fits", "named_tensors", "restored", "runs", "trace_module"]
 
 SEEDS = 3
 """Runs on a small input: a module that skips layers at random (layer drop) shows most of them in one of these."""
@@ -51,7 +51,7 @@ def trace_module(
     reasons: list[str] = []
     for position, (name, route) in enumerate(routes):
         try:
-            with _restored(module):
+            with restored(module):
                 return route(), tuple(reasons)
         except Exception as error:
             if position == len(routes) - 1:
@@ -63,7 +63,7 @@ def trace_module(
 def fits(module: torch.nn.Module, example: Example) -> Exception | None:
     """What the forward pass raises on an example, None if nothing; nothing is computed."""
     try:
-        with _restored(module):
+        with restored(module):
             mode = FakeTensorMode(allow_non_fake_inputs=True)
             tensors = fake_tensors(module, mode)
             args, kwargs = pytree.tree_map_only(torch.Tensor, mode.from_tensor, (example.args, dict(example.kwargs)))
@@ -83,11 +83,26 @@ def runs(module: torch.nn.Module, example: Example, tensors: Mapping[str, torch.
         tensors: Parameters and buffers by name.
     """
     try:
-        with _restored(module), torch.no_grad():
+        with restored(module), torch.no_grad():
             torch.func.functional_call(module, dict(tensors), example.args, dict(example.kwargs), tie_weights=False)
     except Exception:  # noqa: BLE001 - foreign code may raise anything
         return False
     return True
+
+
+def accepts(module: torch.nn.Module, example: Example) -> Exception | None:
+    """What the forward pass of a module with values raises on an example, None if nothing.
+
+    Args:
+        module: The model, built for real.
+        example: Inputs on the model's device.
+    """
+    try:
+        with restored(module), torch.no_grad(), seeded():
+            module(*example.args, **example.kwargs)
+    except Exception as error:  # noqa: BLE001 - foreign code may raise anything
+        return error
+    return None
 
 
 def named_tensors(module: torch.nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
@@ -126,7 +141,7 @@ def _parameters_read(trace: Trace) -> int:
 
 
 @contextmanager
-def _restored(module: torch.nn.Module) -> Iterator[None]:
+def restored(module: torch.nn.Module) -> Iterator[None]:
     """Put back what a forward pass leaves behind in attributes of modules (caches of fake tensors)."""
     before = [(child, dict(vars(child))) for child in module.modules()]
     try:

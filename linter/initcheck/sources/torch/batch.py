@@ -1,0 +1,178 @@
+"""The batch that a measurement runs: the user's own, or numbers drawn as the analysis assumes them."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils import _pytree as pytree
+
+from initcheck.feeding import ASSUMED_SAMPLES, normalises_batch, rows_of_ids
+from initcheck.graph import WEIGHTED
+from initcheck.sources.torch.inputs import GIVEN, Example, as_example
+from initcheck.sources.torch.trace import accepts, first_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from initcheck.graph import Graph
+    from initcheck.sources.torch.load import Loaded
+
+__all__ = ["Batch", "draw", "make_batch", "samples_of", "stream"]
+
+AFFORDABLE = 10**10
+"""Multiplications of a forward pass up to which a batch that nobody declared is enlarged to ``ASSUMED_SAMPLES``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Arguments of the forward passes.
+
+    Attributes:
+        example: With values, on the CPU.
+        samples: Size of the first axis of the first tensor.
+        notes: Sentences about values that are not what they might be taken for.
+    """
+
+    example: Example
+    samples: int
+    notes: tuple[str, ...] = ()
+
+    def on(self, device: torch.device, dtype: torch.dtype | None = None) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Positional and keyword arguments on a device, real-valued tensors in another precision if one is given."""
+
+        def moved(tensor: torch.Tensor) -> torch.Tensor:
+            return tensor.detach().to(device, dtype if tensor.is_floating_point() else None, copy=True)
+
+        args, kwargs = pytree.tree_map_only(torch.Tensor, moved, (self.example.args, dict(self.example.kwargs)))
+        return args, kwargs
+
+
+def stream(seed: int, purpose: str) -> int:
+    """A seed for draws beside those of the factory, which would repeat the weights if they used its own."""
+    return zlib.crc32(f"{purpose} {seed}".encode())
+
+
+def draw(like: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Standard normal numbers of a tensor's shape, type and device, the same on every device."""
+    return torch.randn(like.shape, generator=generator).to(like.device, like.dtype)
+
+
+def make_batch(loaded: Loaded, module: torch.nn.Module, given: Any, seed: int, device: torch.device) -> Batch:
+    """The batch for every initialisation.
+
+    Args:
+        loaded: The model as it was traced.
+        module: A real build of it, in training mode.
+        given: Example inputs that the factory returned beside the module, None for none.
+        seed: Of what is drawn.
+        device: Where the module is.
+    """
+    if given is not None and loaded.example.origin.startswith(GIVEN):
+        return _checked(loaded.graph, *_given(as_example(given, GIVEN), seed))
+    example, notes = _drawn(loaded, module, seed, device)
+    return _checked(loaded.graph, example, notes)
+
+
+def _given(example: Example, seed: int) -> tuple[Example, tuple[str, ...]]:
+    """The user's batch; a real-valued tensor of one number throughout only says a shape, and is drawn."""
+    generator = torch.Generator().manual_seed(stream(seed, "inputs"))
+    replaced: list[str] = []
+
+    def valued(tensor: torch.Tensor) -> torch.Tensor:
+        constant = tensor.is_floating_point() and tensor.numel() > 1 and bool((tensor == tensor.reshape(-1)[0]).all())
+        if not constant:
+            return tensor
+        replaced.append(str(list(tensor.shape)))
+        return draw(tensor, generator)
+
+    example = _mapped(example, valued)
+    if not replaced:
+        return example, ()
+    several = f"inputs {', '.join(replaced)}" if len(replaced) > 1 else f"input {replaced[0]}"
+    return example, (f"{several} of the factory: one number throughout, replaced by standard normal numbers",)
+
+
+def _drawn(loaded: Loaded, module: torch.nn.Module, seed: int, device: torch.device) -> tuple[Example, tuple[str, ...]]:
+    """The example's shapes with standard normal numbers, and uniform ids where an embedding reads them."""
+    candidates = [loaded.example]
+    size = _wanted_samples(loaded)
+    if size > samples_of(loaded.example):
+        candidates.insert(0, _enlarged(loaded.example, size))
+    drawn = [_with_draws(candidate, loaded, seed) for candidate in candidates]
+    errors = []
+    for candidate in (*drawn, loaded.example):
+        error = accepts(module, candidate.on(str(device)))
+        if error is None:
+            break
+        errors.append(error)
+    else:
+        # Nothing fits: the pass itself will say why.
+        return drawn[-1], ()
+    if candidate is not loaded.example:
+        return candidate, ()
+    return candidate, (
+        f"inputs keep the values of the example, since forward takes no others: {first_line(errors[-1])}",
+    )
+
+
+def _with_draws(example: Example, loaded: Loaded, seed: int) -> Example:
+    generator = torch.Generator().manual_seed(stream(seed, "inputs"))
+    names: Iterator[str] = iter(loaded.inputs)
+
+    def valued(tensor: torch.Tensor) -> torch.Tensor:
+        name = next(names, "")
+        if tensor.is_floating_point():
+            return draw(tensor, generator)
+        rows = rows_of_ids(loaded.graph, name)
+        if rows is None or tensor.is_complex() or tensor.dtype is torch.bool:
+            return tensor
+        return torch.randint(0, rows, tensor.shape, generator=generator).to(tensor.dtype)
+
+    mapped = _mapped(example, valued)
+    return replace(mapped, origin=f"{example.origin}; values drawn")
+
+
+def _wanted_samples(loaded: Loaded) -> int:
+    """Samples that the analysis assumes, where batch normalisation makes them matter and nobody said how many."""
+    if loaded.example.declared or not normalises_batch(loaded.graph):
+        return 0
+    present = max(samples_of(loaded.example), 1)
+    multiplications = sum(
+        int(node.attributes.get("fan_in", 0)) * math.prod(shape)
+        for node in loaded.graph.nodes
+        if node.op in WEIGHTED and node.outputs and (shape := loaded.graph.values[node.outputs[0]].shape) is not None
+    )
+    return min(ASSUMED_SAMPLES, max(AFFORDABLE * present // max(multiplications, 1), present))
+
+
+def _enlarged(example: Example, size: int) -> Example:
+    present = samples_of(example)
+
+    def repeated(tensor: torch.Tensor) -> torch.Tensor:
+        if not tensor.dim() or tensor.shape[0] != present:
+            return tensor
+        return tensor.detach().repeat(math.ceil(size / present), *[1] * (tensor.dim() - 1))[:size]
+
+    return replace(_mapped(example, repeated), origin=f"{example.origin}, batch of {size}")
+
+
+def samples_of(example: Example) -> int:
+    """Size of the first axis of the first tensor that has one."""
+    leaves = pytree.tree_leaves((example.args, dict(example.kwargs)))
+    return next((leaf.shape[0] for leaf in leaves if isinstance(leaf, torch.Tensor) and leaf.dim()), 1)
+
+
+def _mapped(example: Example, function: Any) -> Example:
+    args, kwargs = pytree.tree_map_only(torch.Tensor, function, (example.args, dict(example.kwargs)))
+    return replace(example, args=args, kwargs=kwargs)
+
+
+def _checked(graph: Graph, example: Example, notes: tuple[str, ...]) -> Batch:
+    samples = samples_of(example)
+    if samples != ASSUMED_SAMPLES and normalises_batch(graph):
+        notes = (*notes, f"batch normalisation saw {samples} samples, and the prediction assumes {ASSUMED_SAMPLES}")
+    return Batch(example, samples, notes)
