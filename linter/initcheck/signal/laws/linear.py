@@ -11,13 +11,22 @@ import numpy as np
 from initcheck.distribution import Family
 from initcheck.graph import Axis, Constant, Node, Parameter
 from initcheck.signal.axes import token_axes
+from initcheck.signal.fluctuation import combined, correlation_spreads
 from initcheck.signal.law import Argument, Context, Moments, moments_of
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["EmbeddingLaw", "LinearLaw", "bias_share", "is_identity", "weight_uncertainty", "weighted_sum"]
+__all__ = [
+    "EmbeddingLaw",
+    "LinearLaw",
+    "bias_share",
+    "is_identity",
+    "length_freedom",
+    "weight_uncertainty",
+    "weighted_sum",
+]
 
 LN10 = math.log(10.0)
 
@@ -74,6 +83,20 @@ def bias_share(before: Moments, after: Moments) -> float:
     return before.mean_square / after.mean_square if after.mean_square > 0.0 else 1.0
 
 
+def length_freedom(weight: Parameter, bias: Parameter | None, share: float, fan_in: float, width: int) -> float:
+    """How much ln M of the output fluctuates, relative to that of independent Gaussian units, 2/n (THEORY 2.9).
+
+    An orthogonal map keeps the length but for what it projects away, 1 - n/fan_in. A bias is no sum, so its own
+    kurtosis counts: 2 + (κ - 3) b² for its share b of the mean square, 0.8 for a uniform bias alone.
+    """
+    if weight.distribution.family is Family.ORTHOGONAL and share > 0.999:
+        return max(1.0 - width / fan_in, 0.0)
+    kurtosis = 3.0 if bias is None else bias.distribution.kurtosis
+    if not math.isfinite(kurtosis):
+        return 1.0
+    return max(1.0 + 0.5 * (kurtosis - 3.0) * (1.0 - share) ** 2, 0.0)
+
+
 def weight_uncertainty(weight: Parameter) -> float:
     """Variance in squared decades of log10 E[w²] when it was estimated from the weight's own values."""
     return (weight.distribution.variance_relative_error / LN10) ** 2
@@ -124,9 +147,11 @@ class LinearLaw:
                 x,
                 shape=shape,
                 axes=axes,
-                noise={k: share * c for k, c in x.noise().items()},
+                noise=combined((share, x.noise())),
                 parents=(x,),
-                realized=weight.distribution.family is Family.ORTHOGONAL and share > 0.999,
+                weights=(share,),
+                freedom=length_freedom(weight, bias, share, fan_in, shape[axis]),
+                spread=correlation_spreads(x, fan_in, 1.0, share),
                 uncertainty=share * share * (x.uncertainty**2 + weight_uncertainty(weight)),
             ),
         )
