@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from initcheck.signal.log_mean import log_mean, log_mean_of_groups
-from initcheck.signal.quadrature import TERMS, WEIGHTS, Table, expectation, hermite_coefficients
+from initcheck.signal.quadrature import TERMS, WEIGHTS, Table, expectation, hermite_coefficients, smoothed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,10 +22,12 @@ if TYPE_CHECKING:
     from initcheck.signal.signal import Signal, Source
 
 __all__ = [
+    "Alignment",
     "Averaging",
     "Noise",
     "Pattern",
     "Response",
+    "alignment",
     "averaging",
     "coherence_of",
     "combined",
@@ -220,6 +222,46 @@ def response(x: Signal, mean: Averaging) -> Response:
         rest_coherence=max(float(coherence @ averaged @ coherence), 0.0),
         drift=drift - elasticity * drift0,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """How the cosine r of two positions of x, common to all pairs, fluctuates.
+
+    Attributes:
+        slope: d ln r / d rho of the source.
+        along: Covariance of ln r with what the units add to ln M, over the variance of that.
+        rest: Variance of ln r that the units add beyond.
+    """
+
+    slope: float
+    along: float
+    rest: float
+
+
+def alignment(x: Signal, mean: Averaging) -> Alignment:
+    """Fluctuation of the cosine between positions.
+
+    With F(u) = E[x | u], u what all positions of a unit share, the pair moment is the mean of F(u)² over units, as M is
+    that of x²; their logarithms differ by that of r.
+    """
+    rho = min(max(x.source.rho_position, 0.0), 1.0)
+    common = smoothed(x.table, math.sqrt(rho))
+    pair, square = expectation(common * common), x.mean_square
+    if pair <= 1e-6 * square or not math.isfinite(square):
+        return Alignment(0.0, 0.0, 0.0)
+    powers = hermite_coefficients(x.table)[1:] ** 2
+    slope = float((powers * _ORDERS[1:]) @ rho ** _ORDERS[:-1]) / pair
+    of_pair, of_square = common * common / pair, x.table * x.table / square
+    averaged, _ = mean.covariances(of_square[None, :])
+    length = float(averaged[0, 0]) * mean.units
+    if length <= _NEGLIGIBLE:
+        return Alignment(slope, 0.0, 0.0)
+    both = expectation(of_pair * smoothed(of_square, math.sqrt(rho))) - 1.0
+    variance = expectation(of_pair * of_pair) - 1.0
+    along = both / length - 1.0
+    rest = variance + length - 2.0 * both - along * along * length
+    return Alignment(slope, along, max(rest, 0.0) / mean.units)
 
 
 def _exact(g: Table, first: float, variance: float, units: float) -> tuple[float, float]:

@@ -160,6 +160,7 @@ class Context:
         parents: Sequence[Signal] = (),
         weights: Sequence[float] = (),
         coherence: Mapping[int, float] | None = None,
+        alignment: Mapping[int, float] | None = None,
         realized: bool = False,
         freedom: float = 1.0,
         spread: tuple[float, float] | None = None,
@@ -179,6 +180,7 @@ class Context:
             parents: Signals whose own noise counts as new (THEORY 2.4).
             weights: What part of ln M each of them makes up, default all of it.
             coherence: Fluctuation of mean over root mean square, where ``realized``.
+            alignment: Fluctuation of ln of the cosine between two positions.
             realized: Whether ``noise`` and ``coherence`` already say all about the units.
             freedom: Part of the fluctuation of independent units that ln M has.
             spread: Variances of the correlations between positions and between samples, default those of ``like``.
@@ -207,6 +209,7 @@ class Context:
             realized=realized,
             freedom=freedom,
             coherence=coherence or {},
+            alignment=combined((moments.pair_position / variance, alignment or {})) if variance > 0.0 else {},
             spread_position=like.source.spread_position if spread is None else spread[0],
             spread_sample=like.source.spread_sample if spread is None else spread[1],
             uncertainty=uncertainty,
@@ -222,6 +225,7 @@ class Context:
             profile=profile,
             own_noise=None,
             own_coherence={},
+            own_alignment={},
             own_drift=0.0,
             logits=None,
             mixing=None,

@@ -25,6 +25,7 @@ __all__ = [
     "hermite_powers",
     "normal_quantiles",
     "pair_moment",
+    "smoothed",
     "trigamma",
 ]
 
@@ -93,6 +94,13 @@ def hermite_coefficients(table: Table) -> Table:
     """Coefficients of f on the first ``TERMS`` orthonormal Hermite polynomials."""
     coefficients: Table = _PROJECTION @ table
     return coefficients
+
+
+def smoothed(table: Table, correlation: float) -> Table:
+    """E[f(z') | z] for z' with the given correlation, at least zero, with z."""
+    around = correlation * NODES[:, None] + math.sqrt(1.0 - correlation * correlation) * COARSE_NODES
+    result: Table = np.interp(around, NODES, table) @ COARSE_WEIGHTS
+    return result
 
 
 def pair_moment(powers: Table, correlation: float) -> float:

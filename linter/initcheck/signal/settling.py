@@ -6,11 +6,24 @@ import math
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from initcheck.graph import WEIGHTED, Graph, Node, Op
-from initcheck.signal.fluctuation import Averaging, averaging, combined, group_noise, pattern, powers_of, response
+from initcheck.signal.fluctuation import (
+    Averaging,
+    alignment,
+    averaging,
+    combined,
+    group_noise,
+    pattern,
+    powers_of,
+    response,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from numpy.typing import NDArray
 
     from initcheck.signal.fluctuation import Noise
     from initcheck.signal.law import Context
@@ -113,10 +126,11 @@ class Settling:
         if signal.own_noise is not None or all(reader.op in _NO_FINITE_WIDTH for reader in readers):
             return signal
         source = signal.source
-        if signal.table is source.base:
-            return replace(signal, own_noise={}, own_coherence=source.coherence, own_drift=0.0)
         owner = (node.name, path, f"width {signal.units}")
         mean = averaging(signal)
+        if signal.table is source.base:
+            plain = replace(signal, own_noise={}, own_coherence=source.coherence)
+            return replace(plain, own_alignment=self._aligned(plain, mean, owner))
         if source.groups > 1:
             added = response(signal, mean.group(source.groups))
             before = added.length**2 * source.group_variance
@@ -132,7 +146,7 @@ class Settling:
             along = own.rest_shared / math.sqrt(own.rest) if own.rest > 0.0 else 0.0
             rest = {first: math.sqrt(own.rest)}
             rest_coherence = {first: along, second: math.sqrt(max(own.rest_coherence - along * along, 0.0))}
-        return replace(
+        result = replace(
             signal,
             own_noise=combined((own.coherence, source.coherence), (1.0, rest)),
             own_coherence=combined(
@@ -142,6 +156,21 @@ class Settling:
                 (1.0, rest_coherence),
             ),
             own_drift=own.drift,
+        )
+        return replace(result, own_alignment=self._aligned(result, mean, owner))
+
+    def _aligned(self, signal: Signal, mean: Averaging, owner: Owner) -> Noise:
+        """Fluctuation of ln of the cosine between positions."""
+        source = signal.source
+        if signal.positions < 2 or source.groups > 1:
+            return {}
+        own = alignment(signal, mean)
+        fresh = {} if source.realized and signal.table is source.base else {self._named(owner): math.sqrt(own.rest)}
+        return combined(
+            (own.slope, source.alignment),
+            (own.along * signal.elasticity, source.own_noise),
+            (own.along, signal.own_noise or {}),
+            (1.0, fresh),
         )
 
     def _named(self, owner: Owner) -> int:
@@ -188,26 +217,28 @@ class Settling:
         )
 
     def _merged(self, source: Source, owner: Owner) -> Source:
-        """One variable for all noises of ln M and one more for the coherence, but for those of shared weights."""
-        noise = {index: c for index, c in source.noise.items() if index not in self.kept}
-        coherence = {index: c for index, c in source.coherence.items() if index not in self.kept}
-        if len(noise) + len(coherence) < 3 and len(noise) < 2:
+        """One variable for all noises of ln M, and one more for each other fluctuation, but for shared weights."""
+        kinds = (source.noise, source.coherence, source.alignment)
+        loose = {index for kind in kinds for index in kind if index not in self.kept}
+        if len(loose) < 2:
             return source
-        length = math.sqrt(math.fsum(c * c for c in noise.values()))
-        along = math.fsum(c * noise.get(index, 0.0) for index, c in coherence.items()) / length if length > 0.0 else 0.0
-        across = math.fsum(c * c for c in coherence.values()) - along * along
-        first, second = self.next_index(), self._named(owner)
-        return replace(
-            source,
-            noise={**{k: c for k, c in source.noise.items() if k in self.kept}, first: length},
-            coherence={
-                **{k: c for k, c in source.coherence.items() if k in self.kept},
-                first: along,
-                second: math.sqrt(max(across, 0.0)),
-            }
-            if coherence
-            else source.coherence,
-        )
+        order = sorted(loose)
+        rows = np.array([[kind.get(index, 0.0) for index in order] for kind in kinds])
+        # Cholesky factor of the covariances, row by row.
+        axes: list[NDArray[np.float64]] = []
+        merged: list[Noise] = [{index: c for index, c in kind.items() if index in self.kept} for kind in kinds]
+        names: list[int] = []
+        for row, noise in zip(rows, merged, strict=True):
+            rest = row.copy()
+            for axis, index in zip(axes, names, strict=True):
+                noise[index] = float(row @ axis)
+                rest -= noise[index] * axis
+            length = float(np.linalg.norm(rest))
+            if length > 1e-9:
+                axes.append(rest / length)
+                names.append(self._named(owner))
+                noise[names[-1]] = length
+        return replace(source, noise=merged[0], coherence=merged[1], alignment=merged[2])
 
 
 def _of_one_group(x: Signal, mean: Averaging) -> float:

@@ -43,6 +43,7 @@ class Source:
         own_noise: What its own units add to ln M.
         own_drift: E ln M - ln q that comes with it.
         coherence: Fluctuation of mean over root mean square of the units, all of it.
+        alignment: Fluctuation of ``rho_position``, common to all pairs of positions.
         spread_position: Variance of ``rho_position`` over pairs of positions.
         spread_sample: Variance of ``rho_sample`` over draws of the weights.
         groups: Groups of units between which nothing has been mixed since a grouped convolution.
@@ -62,6 +63,7 @@ class Source:
     own_noise: Mapping[int, float] = field(default_factory=dict)
     own_drift: float = 0.0
     coherence: Mapping[int, float] = field(default_factory=dict)
+    alignment: Mapping[int, float] = field(default_factory=dict)
     spread_position: float = 0.0
     spread_sample: float = 0.0
     groups: int = 1
@@ -123,6 +125,7 @@ class Signal:
         own_noise: What ln M of x, when x is summed over, has beyond the elasticity times that of the source; None while
             nobody asked.
         own_coherence: Fluctuation of mean over root mean square of x.
+        own_alignment: Fluctuation of ln of the cosine between two positions of x, common to all pairs.
         own_drift: What the units add to E ln M - ln q beyond the elasticity times that of the source.
         logits: Set on attention logits.
         mixing: Set on attention weights.
@@ -144,6 +147,7 @@ class Signal:
     assumed: bool = False
     own_noise: Mapping[int, float] | None = None
     own_coherence: Mapping[int, float] = field(default_factory=dict)
+    own_alignment: Mapping[int, float] = field(default_factory=dict)
     own_drift: float = 0.0
     logits: Logits | None = None
     mixing: Mixing | None = None
@@ -244,7 +248,9 @@ class Signal:
 
     def fresh(self) -> Signal:
         """The same values without what was worked out for the old ones: finite-width noise and attention state."""
-        return replace(self, own_noise=None, own_coherence={}, own_drift=0.0, logits=None, mixing=None)
+        return replace(
+            self, own_noise=None, own_coherence={}, own_alignment={}, own_drift=0.0, logits=None, mixing=None
+        )
 
     def scaled(self, factor: float) -> Signal:
         """The signal c * x."""

@@ -148,6 +148,7 @@ class ConvolutionLaw:
                 freedom=length_freedom(weight, bias, share, fan_in, weight.shape[0])
                 if taps == 1 or weight.distribution.family is not Family.ORTHOGONAL
                 else 1.0,
+                alignment=combined((share, x.own_alignment)),
                 spread=correlation_spreads(x, fan_in / taps, taps, share),
                 uncertainty=share * share * (x.uncertainty**2 + weight_uncertainty(weight)),
                 profile=profile,
@@ -210,6 +211,7 @@ class TransposedConvolutionLaw:
                 noise=combined((share, x.noise())),
                 parents=(x,),
                 weights=(share,),
+                alignment=combined((share, x.own_alignment)),
                 spread=correlation_spreads(x, channels, reach, share),
                 uncertainty=share * share * (x.uncertainty**2 + weight_uncertainty(weight)),
                 profile=profile,

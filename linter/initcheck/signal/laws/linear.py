@@ -151,6 +151,7 @@ class LinearLaw:
                 parents=(x,),
                 weights=(share,),
                 freedom=length_freedom(weight, bias, share, fan_in, shape[axis]),
+                alignment=combined((share, x.own_alignment)),
                 spread=correlation_spreads(x, fan_in, 1.0, share),
                 uncertainty=share * share * (x.uncertainty**2 + weight_uncertainty(weight)),
             ),

@@ -94,6 +94,7 @@ class ExpandLaw:
                 axes=axes,
                 noise=x.noise(),
                 coherence=x.own_coherence,
+                alignment=x.own_alignment,
                 parents=(x,),
                 realized=True,
                 uncertainty=x.uncertainty**2,
