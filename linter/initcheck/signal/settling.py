@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from initcheck.graph import WEIGHTED, Graph, Node, Op
+from initcheck.signal.amplitude import Amplitude, amplitude
 from initcheck.signal.fluctuation import (
     Averaging,
     alignment,
@@ -78,6 +79,7 @@ class Settling:
     def __init__(self, graph: Graph, structure: Structure, context: Context) -> None:
         self.structure = structure
         self.next_index = context.next_index
+        self.typical = context.typical
         self.owners: dict[int, Owner] = {}
         self.shared: dict[tuple[str, str], _SharedNoise] = {
             (name, kind): _SharedNoise()
@@ -137,6 +139,15 @@ class Settling:
             drift, variance = group_noise(source.groups, before, _of_one_group(signal, mean))
             return replace(signal, own_noise={self._named(owner): math.sqrt(variance)}, own_drift=drift)
         own = response(signal, mean)
+        bent = self._amplitude(signal)
+        if bent is not None:
+            # The elasticity is read off the stretch.
+            signal = replace(signal, stretch=signal.stretch * (bent.elasticity / own.length))
+            own = replace(
+                own,
+                rest=own.rest + bent.rest,
+                drift=own.drift + bent.drift - bent.elasticity * source.own_drift,
+            )
         if (weight, "rest") in self.shared:
             alike = response(signal, self._alike(mean, source)).rest
             rest = self._drawn(weight, "rest", own.rest, min(alike, own.rest), owner)
@@ -158,6 +169,14 @@ class Settling:
             own_drift=own.drift,
         )
         return replace(result, own_alignment=self._aligned(result, mean, owner))
+
+    def _amplitude(self, signal: Signal) -> Amplitude | None:
+        """How a function answers a length that fluctuates widely; only the typical path knows where it does."""
+        if not self.typical or abs(signal.elasticity) < 1e-6:
+            return None
+        source = signal.source
+        noise = combined((1.0, source.noise), (1.0, source.own_noise))
+        return amplitude(signal, math.fsum(c * c for c in noise.values()), source.own_drift)
 
     def _aligned(self, signal: Signal, mean: Averaging, owner: Owner) -> Noise:
         """Fluctuation of ln of the cosine between positions."""

@@ -327,7 +327,8 @@ def _multiply_independent(
     noise = combined((1.0, x.noise()), (1.0, y.noise()))
     both = square_product_variance(x, y)
     if both > 0.0:
-        noise[context.next_index()] = math.sqrt(both)
+        # A mean of so heavy tails is nearly log-normal.
+        noise[context.next_index()] = math.sqrt(math.log1p(both))
     carrier = max((x, y), key=lambda s: s.variance / s.mean_square if s.mean_square > 0.0 else 0.0)
     other = y if carrier is x else x
     nearly_constant = other.variance < 0.05 * other.mean_square
