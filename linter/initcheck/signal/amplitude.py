@@ -18,7 +18,7 @@ from initcheck.signal.quadrature import NODES, WEIGHTS, Table, expectation
 if TYPE_CHECKING:
     from initcheck.signal.signal import Signal
 
-__all__ = ["Amplitude", "amplitude"]
+__all__ = ["Amplitude", "amplitude", "mean_share", "mixture_drift"]
 
 _SCALES = np.linspace(-2.0, 2.0, 17)
 """ln s² of factors s of x0 for which the nodes still resolve its distribution; beyond them the elasticity is taken as
@@ -69,6 +69,34 @@ def amplitude(x: Signal, variance: float, drift: float) -> Amplitude | None:
     elasticity = float(_PROBABILITIES @ (answers * _POINTS)) / math.sqrt(variance)
     rest = float(_PROBABILITIES @ (answers - mean) ** 2) - elasticity * elasticity * variance
     return Amplitude(elasticity, mean, max(rest, 0.0))
+
+
+def mean_share(share: float, variance: float) -> float:
+    """Coefficient with which ln of w A + (1 - w) B answers ln A, for a normal ln(A/B): the mean of the share of A.
+
+    A layer whose bias holds the length up where it happens to be short fluctuates less than its typical share says.
+
+    Args:
+        share: w, at the typical lengths.
+        variance: Of ln(A/B).
+    """
+    if not 0.0 < share < 1.0 or variance < _SMALL:
+        return share
+    return float(_PROBABILITIES @ (1.0 / (1.0 + (1.0 / share - 1.0) * np.exp(-math.sqrt(variance) * _POINTS))))
+
+
+def mixture_drift(share: float, second_order: float) -> float:
+    """E ln(w A + (1 - w) B) above ln of the sum of the typical lengths.
+
+    Args:
+        share: w, at the typical lengths.
+        second_order: The same to second order, w (1 - w)/2 Var[ln(A/B)].
+    """
+    if second_order <= 0.0:
+        return 0.0
+    share = min(max(share, 1e-6), 1.0 - 1e-6)
+    variance = 2.0 * second_order / (share * (1.0 - share))
+    return float(_PROBABILITIES @ np.log(share * np.exp(math.sqrt(variance) * _POINTS) + 1.0 - share))
 
 
 def _log_lengths(table: Table, ratio: float) -> Table:

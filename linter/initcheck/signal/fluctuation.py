@@ -8,13 +8,13 @@ and so does an addition to a value with a mean. On a residual stream both persis
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from initcheck.signal.log_mean import log_mean, log_mean_of_groups
-from initcheck.signal.quadrature import TERMS, WEIGHTS, Table, expectation, hermite_coefficients, smoothed
+from initcheck.signal.quadrature import NODES, TERMS, WEIGHTS, Table, expectation, hermite_coefficients, smoothed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -44,6 +44,7 @@ Noise = dict[int, float]
 """Linear combination of independent variables of unit variance: {index: coefficient}."""
 
 _ORDERS = np.arange(TERMS)
+_HERMITE_4 = NODES**4 - 6.0 * NODES**2 + 3.0
 _PAIRS = 0.5 * _ORDERS * (_ORDERS - 1.0)
 _NEGLIGIBLE = 1e-12
 
@@ -66,10 +67,12 @@ class Averaging:
     Attributes:
         units: Independent units.
         overlaps: By order n of the Hermite polynomial, the share of its variance that averaging over positions leaves.
+        excess: Excess kurtosis of z over units.
     """
 
     units: float
     overlaps: Table
+    excess: float = 0.0
 
     def covariances(self, functions: Table) -> tuple[Table, Table]:
         """Of the means of functions given as rows on the quadrature nodes, and of the functions themselves."""
@@ -79,11 +82,17 @@ class Averaging:
         averaged = (coefficients * self.overlaps[1:]) @ coefficients.T
         # What lies above the last order is counted with it.
         averaged += self.overlaps[-1] * (single - coefficients @ coefficients.T)
+        if self.excess:
+            # First order of the Gram-Charlier series of the density of z.
+            weighted = centred * (WEIGHTS * _HERMITE_4 * (self.excess / 24.0))
+            shift = weighted.sum(axis=1)
+            extra = weighted @ centred.T - np.outer(shift, shift)
+            single, averaged = single + extra, averaged + extra
         return averaged / self.units, single
 
     def group(self, groups: int) -> Averaging:
         """The mean over one of equal groups of units."""
-        return Averaging(max(self.units / groups, 1.0), self.overlaps)
+        return replace(self, units=max(self.units / groups, 1.0))
 
 
 def averaging(signal: Signal) -> Averaging:
@@ -98,7 +107,7 @@ def averaging(signal: Signal) -> Averaging:
         concentration = 1.0 if signal.profile is None else float(np.mean(signal.profile**2))
         single = min(concentration / positions, 1.0)
     shared = powers_of(signal.source.rho_position, signal.source.spread_position)
-    return Averaging(float(max(signal.units, 1)), single + (1.0 - single) * shared)
+    return Averaging(float(max(signal.units, 1)), single + (1.0 - single) * shared, signal.source.excess_kurtosis)
 
 
 def powers_of(correlation: float, spread: float) -> Table:

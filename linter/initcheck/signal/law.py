@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
+from initcheck.signal.amplitude import mixture_drift
 from initcheck.signal.fluctuation import combined
 from initcheck.signal.quadrature import NODES, Table, correlation_of, expectation, hermite_powers
 from initcheck.signal.signal import Signal, Source, gaussian_table
@@ -162,6 +163,7 @@ class Context:
         coherence: Mapping[int, float] | None = None,
         alignment: Mapping[int, float] | None = None,
         realized: bool = False,
+        excess_kurtosis: float = 0.0,
         freedom: float = 1.0,
         spread: tuple[float, float] | None = None,
         uncertainty: float = 0.0,
@@ -182,6 +184,7 @@ class Context:
             coherence: Fluctuation of mean over root mean square, where ``realized``.
             alignment: Fluctuation of ln of the cosine between two positions.
             realized: Whether ``noise`` and ``coherence`` already say all about the units.
+            excess_kurtosis: Of a Gaussian source's units, which a uniform bias or few uniform weights leave.
             freedom: Part of the fluctuation of independent units that ln M has.
             spread: Variances of the correlations between positions and between samples, default those of ``like``.
             uncertainty: Variance in squared decades.
@@ -207,6 +210,7 @@ class Context:
             perturbation=min(max(moments.perturbation, 0.0), _LARGEST),
             noise=noise,
             realized=realized,
+            excess_kurtosis=excess_kurtosis,
             freedom=freedom,
             coherence=coherence or {},
             alignment=combined((moments.pair_position / variance, alignment or {})) if variance > 0.0 else {},
@@ -256,7 +260,7 @@ def _typical(
     """Moments lowered by what is newly injected: the parents' own drift, and half the variance of new variables.
 
     Where lengths that fluctuate apart are added up, the sum fluctuates less than they do: what its typical length had
-    been lowered by beyond that is given back, ½ (Σ w Var - Var Σ).
+    been lowered by beyond that is given back, to second order ½ (Σ w Var - Var Σ).
     """
     known = {k for parent in parents for k in parent.noise()}
     shift = -0.5 * math.fsum(c * c for k, c in noise.items() if k not in known)
@@ -265,7 +269,8 @@ def _typical(
         parts = [parent.inherited_noise() for parent in parents]
         apart = math.fsum(w * math.fsum(c * c for c in part.values()) for w, part in zip(weights, parts, strict=True))
         together = combined(*zip(weights, parts, strict=True))
-        shift += 0.5 * max(apart - math.fsum(c * c for c in together.values()), 0.0)
+        second_order = 0.5 * max(apart - math.fsum(c * c for c in together.values()), 0.0)
+        shift += mixture_drift(max(weights), second_order)
     shift = math.exp(min(max(shift, -0.5 * _MAXIMUM_SHIFT), 0.5 * _MAXIMUM_SHIFT))
     return Moments(
         moments.mean_square * shift,

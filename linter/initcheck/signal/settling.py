@@ -206,7 +206,7 @@ class Settling:
     @staticmethod
     def _alike(mean: Averaging, source: Source) -> Averaging:
         """What the means over units of two samples have in common."""
-        return Averaging(mean.units, mean.overlaps * powers_of(source.rho_sample, source.spread_sample))
+        return replace(mean, overlaps=mean.overlaps * powers_of(source.rho_sample, source.spread_sample))
 
     def _grouped(self, source: Source, mean: Averaging, groups: int, x: Signal, owner: Owner) -> Source:
         """Groups that share nothing multiply lengths of their own; M is their mean (THEORY 2.9, grouped)."""

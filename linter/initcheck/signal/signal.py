@@ -38,6 +38,7 @@ class Source:
         noise: ln M of the source, without what its own units add, as a linear combination of independent unit-variance
             variables {index: coefficient}.
         realized: Whether ``noise`` and ``coherence`` already say all about the units (after a sum or a normalisation).
+        excess_kurtosis: Of z over units, where they are fresh.
         freedom: How free ln M of fresh units is: 1 for independent weights, 0 for an orthogonal map that keeps the
             length.
         own_noise: What its own units add to ln M.
@@ -59,6 +60,7 @@ class Source:
     perturbation: float
     noise: Mapping[int, float] = field(default_factory=dict)
     realized: bool = False
+    excess_kurtosis: float = 0.0
     freedom: float = 1.0
     own_noise: Mapping[int, float] = field(default_factory=dict)
     own_drift: float = 0.0

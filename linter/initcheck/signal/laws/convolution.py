@@ -13,11 +13,13 @@ from numpy.typing import NDArray
 
 from initcheck.distribution import Family
 from initcheck.graph import Axis, Node, Parameter
+from initcheck.signal.amplitude import mean_share
 from initcheck.signal.fluctuation import combined, correlation_spreads
 from initcheck.signal.law import Argument, Context, moments_of
 from initcheck.signal.laws.linear import (
     add_bias,
     bias_share,
+    excess_kurtosis,
     identity_factor,
     length_freedom,
     weight_uncertainty,
@@ -142,12 +144,11 @@ class ConvolutionLaw:
                 x,
                 shape=shape,
                 axes=(Axis.BATCH, Axis.FEATURE, *(Axis.POSITION,) * (len(shape) - 2)),
-                noise=combined((share, x.noise())),
+                noise=combined((mean_share(share, x.log_length_variance()), x.noise())),
                 parents=(x,),
                 weights=(share,),
-                freedom=length_freedom(weight, bias, share, fan_in, weight.shape[0])
-                if taps == 1 or weight.distribution.family is not Family.ORTHOGONAL
-                else 1.0,
+                freedom=length_freedom(weight, share, fan_in, weight.shape[0]) if taps == 1 else 1.0,
+                excess_kurtosis=excess_kurtosis(x, weight, bias, share, after, fan_in),
                 alignment=combined((share, x.own_alignment)),
                 spread=correlation_spreads(x, fan_in / taps, taps, share),
                 uncertainty=share * share * (x.uncertainty**2 + weight_uncertainty(weight)),
@@ -208,7 +209,7 @@ class TransposedConvolutionLaw:
                 x,
                 shape=shape,
                 axes=(Axis.BATCH, Axis.FEATURE, *(Axis.POSITION,) * (len(shape) - 2)),
-                noise=combined((share, x.noise())),
+                noise=combined((mean_share(share, x.log_length_variance()), x.noise())),
                 parents=(x,),
                 weights=(share,),
                 alignment=combined((share, x.own_alignment)),
