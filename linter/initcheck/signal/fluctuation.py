@@ -348,8 +348,8 @@ def sum_noise(
         combined((math.sqrt(square), part.mean_noise())) for part, square in ((x, squares[0]), (y, squares[1]))
     )
     length = combined(
-        (squares[0] / whole, x.noise()),
-        (squares[1] / whole, y.noise()),
+        (1.0, x.diluted_noise(squares[0] / whole)),
+        (1.0, y.diluted_noise(squares[1] / whole)),
         (2.0 * sign * means[1] / whole, of_x),
         (2.0 * sign * means[0] / whole, of_y),
     )

@@ -228,6 +228,7 @@ class Context:
             axes=axes,
             profile=profile,
             own_noise=None,
+            own_excess={},
             own_coherence={},
             own_alignment={},
             own_drift=0.0,

@@ -131,8 +131,8 @@ class Settling:
         owner = (node.name, path, f"width {signal.units}")
         mean = averaging(signal)
         if signal.table is source.base:
-            plain = replace(signal, own_noise={}, own_coherence=source.coherence)
-            return replace(plain, own_alignment=self._aligned(plain, mean, owner))
+            result = replace(signal, own_noise={}, own_coherence=source.coherence)
+            return replace(result, own_alignment=self._aligned(result, mean, owner))
         if source.groups > 1:
             added = response(signal, mean.group(source.groups))
             before = added.length**2 * source.group_variance
@@ -148,18 +148,23 @@ class Settling:
                 rest=own.rest + bent.rest,
                 drift=own.drift + bent.drift - bent.elasticity * source.own_drift,
             )
+        excess: Noise = {}
         if (weight, "rest") in self.shared:
             alike = response(signal, self._alike(mean, source)).rest
             rest = self._drawn(weight, "rest", own.rest, min(alike, own.rest), owner)
             rest_coherence: Noise = {self._named(owner): math.sqrt(own.rest_coherence)}
         else:
             first, second = self._named(owner), self._named(owner)
-            along = own.rest_shared / math.sqrt(own.rest) if own.rest > 0.0 else 0.0
-            rest = {first: math.sqrt(own.rest)}
+            beyond = min(max(own.excess, 0.0), own.rest)
+            plain = own.rest - beyond
+            along = own.rest_shared / math.sqrt(plain) if plain > 0.0 else 0.0
+            excess = {self._named(owner): math.sqrt(beyond)}
+            rest = {first: math.sqrt(plain), **excess}
             rest_coherence = {first: along, second: math.sqrt(max(own.rest_coherence - along * along, 0.0))}
         result = replace(
             signal,
             own_noise=combined((own.coherence, source.coherence), (1.0, rest)),
+            own_excess=excess,
             own_coherence=combined(
                 (own.coherence_by_length, source.noise),
                 (own.coherence_by_length, source.own_noise),

@@ -126,6 +126,7 @@ class Signal:
         assumed: Whether an operation before it in the segment was not understood.
         own_noise: What ln M of x, when x is summed over, has beyond the elasticity times that of the source; None while
             nobody asked.
+        own_excess: Part of ``own_noise`` that goes beyond the first order in 1/n.
         own_coherence: Fluctuation of mean over root mean square of x.
         own_alignment: Fluctuation of ln of the cosine between two positions of x, common to all pairs.
         own_drift: What the units add to E ln M - ln q beyond the elasticity times that of the source.
@@ -148,6 +149,7 @@ class Signal:
     profile: NDArray[np.float64] | None = None
     assumed: bool = False
     own_noise: Mapping[int, float] | None = None
+    own_excess: Mapping[int, float] = field(default_factory=dict)
     own_coherence: Mapping[int, float] = field(default_factory=dict)
     own_alignment: Mapping[int, float] = field(default_factory=dict)
     own_drift: float = 0.0
@@ -225,6 +227,10 @@ class Signal:
             (elasticity, self.source.noise), (elasticity, self.source.own_noise), (1.0, self.own_noise or {})
         )
 
+    def diluted_noise(self, share: float) -> Noise:
+        """What x adds to ln M of a sum of which it makes up a share: the smaller it is, the better the first order."""
+        return combined((share, self.noise()), (-share * (1.0 - min(abs(share), 1.0)), self.own_excess))
+
     def mean_noise(self) -> Noise:
         """Fluctuation of the mean of x over its units, relative to the root mean square."""
         root = math.sqrt(self.mean_square) if self.mean_square > 0.0 else 1.0
@@ -251,7 +257,14 @@ class Signal:
     def fresh(self) -> Signal:
         """The same values without what was worked out for the old ones: finite-width noise and attention state."""
         return replace(
-            self, own_noise=None, own_coherence={}, own_alignment={}, own_drift=0.0, logits=None, mixing=None
+            self,
+            own_noise=None,
+            own_excess={},
+            own_coherence={},
+            own_alignment={},
+            own_drift=0.0,
+            logits=None,
+            mixing=None,
         )
 
     def scaled(self, factor: float) -> Signal:

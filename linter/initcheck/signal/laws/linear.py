@@ -181,7 +181,7 @@ class LinearLaw:
                 x,
                 shape=shape,
                 axes=axes,
-                noise=combined((mean_share(share, x.log_length_variance()), x.noise())),
+                noise=x.diluted_noise(mean_share(share, x.log_length_variance())),
                 parents=(x,),
                 weights=(share,),
                 freedom=length_freedom(weight, share, fan_in, shape[axis]),

@@ -160,7 +160,7 @@ class ConcatLaw:
         whole = moments.mean_square
         known = [(w, m, s) for w, m, s in parts if s is not None] if whole > 0.0 else []
         shares = [w * m.mean_square / whole for w, m, _ in known]
-        noise = combined(*((share, s.noise()) for share, (_, _, s) in zip(shares, known, strict=True)))
+        noise = combined(*((1.0, s.diluted_noise(share)) for share, (_, _, s) in zip(shares, known, strict=True)))
         mean = combined(*((w * math.sqrt(m.mean_square), s.mean_noise()) for w, m, s in known))
         uncertainty = sum((share * s.uncertainty) ** 2 for share, (_, _, s) in zip(shares, known, strict=True))
         result = context.create(
