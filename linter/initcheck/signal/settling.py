@@ -171,7 +171,7 @@ class Settling:
                 (own.coherence_by_coherence, source.coherence),
                 (1.0, rest_coherence),
             ),
-            own_drift=own.drift,
+            own_drift=own.drift - own.coherence * self._covariance(source),
         )
         return replace(result, own_alignment=self._aligned(result, mean, owner))
 
@@ -182,6 +182,15 @@ class Settling:
         source = signal.source
         noise = combined((1.0, source.noise), (1.0, source.own_noise))
         return amplitude(signal, math.fsum(c * c for c in noise.values()), source.own_drift)
+
+    def _covariance(self, source: Source) -> float:
+        """Of ln M and the coherence of a source.
+
+        The mean of x over units has no preferred sign, and no more has M times the coherence: so where both fluctuate
+        together, E coherence = -covariance (THEORY 2.4).
+        """
+        kept = self.kept
+        return math.fsum(c * source.noise.get(k, 0.0) for k, c in source.coherence.items() if k not in kept)
 
     def _aligned(self, signal: Signal, mean: Averaging, owner: Owner) -> Noise:
         """Fluctuation of ln of the cosine between positions."""
