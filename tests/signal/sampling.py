@@ -298,7 +298,7 @@ def paired(quantity: str, signal: Signal) -> bool:
 def predict(quantity: str, signal: Signal, typical: Signal) -> float:
     """The engine's number; ln M of a finite layer lies half its own variance below that of an infinite one."""
     if quantity == "log_length":
-        return math.log(typical.mean_square) - 0.5 * typical.finite_width_noise()
+        return math.log(typical.mean_square) + typical.drift()
     if quantity == "pair_position" and signal.profile is not None:
         # With a profile the signal's pair moment is that of positions of mean length.
         roots = np.sqrt(signal.profile)

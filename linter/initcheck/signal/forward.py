@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,7 @@ from initcheck.signal.laws import LAWS
 from initcheck.signal.laws.opaque import OpaqueLaw
 from initcheck.signal.ledger import Contribution, Quantity, contributions
 from initcheck.signal.segments import Segment, find_segments
+from initcheck.signal.settling import Settling
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
@@ -23,15 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["Contribution", "Forward", "Quantity", "Segment", "propagate"]
 
 _OPAQUE = OpaqueLaw()
-_NO_FINITE_WIDTH = frozenset({Op.ELEMENTWISE, Op.NORMALIZE})
-"""Readers that do not sum over units: their input's finite-width noise is not asked for."""
-
-_SHARED_LINEAR, _SHARED_REST = 0.15, 0.7
-"""Parts of a layer's finite-width variance that all uses of one weight share: of 2/n, and of what the activation adds.
-
-Sampled at width 40 (tests/signal/test_shared_weights.py): Var[ln M] is 5.5 after 10 uses and 27 after 20 for ReLU, 1.1
-and 5.4 for linear maps; these parts give 6.6, 25, 1.2 and 3.9. The true part grows slowly with the number of uses.
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +67,11 @@ class _Fold:
         self.signals: dict[str, Signal | None] = {}
         self.ledger: list[Contribution] = []
         self.guessed: set[str] = set()
-        # Noise index -> (node, path, reason) of the layer whose finite width it is.
-        self.owners: dict[int, tuple[str, str, str]] = {}
+        self.settling = Settling(graph, structure, self.context)
         # Values that no layer has transformed yet.
         self.raw = set(graph.inputs)
         # Value -> path and weight of the layer it was last summed by.
         self.layer_of: dict[str, tuple[str, str]] = {}
-        # Weight that several nodes read -> index of the noise that all its uses share.
-        self.shared = {
-            name: self.context.next_index()
-            for name in graph.parameters
-            if sum(node.op in WEIGHTED for node in structure.consumers.get(name, ())) > 1
-        }
 
     def run(self) -> Forward:
         """Visit inputs, then nodes in order."""
@@ -136,7 +121,7 @@ class _Fold:
                 self.raw.add(name)
                 signal = _started_anew(signal)
             self._record(node, inputs, signal)
-            self.signals[name] = self._settled(name, signal, node)
+            self.signals[name] = self._settled(name, signal, inputs, node)
 
     def _unanswered(self, node: Node, inputs: list[Signal], outputs: tuple[Signal | None, ...]) -> bool:
         if not inputs or not node.outputs:
@@ -155,33 +140,14 @@ class _Fold:
     def _resets(output: Signal, inputs: list[Signal]) -> bool:
         return all(output.segment != x.segment for x in inputs)
 
-    def _settled(self, name: str, signal: Signal, node: Node) -> Signal:
-        """Name the signal's finite-width noise, and merge noises that no other living value shares."""
-        if name in self.structure.bottlenecks and len(signal.source.noise) > 1:
-            signal = replace(signal, source=replace(signal.source, noise=self._merged(signal.source.noise)))
-        readers = self.structure.consumers.get(name, ())
-        if signal.own_noise is not None or all(reader.op in _NO_FINITE_WIDTH for reader in readers):
-            return signal
+    def _settled(self, name: str, signal: Signal, inputs: list[Signal], node: Node) -> Signal:
+        """The signal with the noise of its units; data are given and have none."""
+        if name in self.raw:
+            return replace(signal, own_noise={})
         path, weight = self.layer_of[name]
-        owner = (node.name, path, f"width {signal.units}")
-        variance = signal.finite_width_noise()
-        together = 0.0
-        if weight in self.shared:
-            linear = min(variance, 2.0 / max(signal.units, 1))
-            together = _SHARED_LINEAR * linear + _SHARED_REST * (variance - linear)
-            self.owners[self.shared[weight]] = owner
-        index = self.context.next_index()
-        self.owners[index] = owner
-        noise = {index: math.sqrt(variance - together)}
-        if together > 0.0:
-            noise[self.shared[weight]] = math.sqrt(together)
-        return replace(signal, own_noise=noise)
-
-    def _merged(self, noise: Mapping[int, float]) -> dict[int, float]:
-        """One variable for all noises but those of shared weights, which later uses add to."""
-        kept = {index: noise[index] for index in self.shared.values() if index in noise}
-        rest = sum(c * c for index, c in noise.items() if index not in kept)
-        return {**kept, self.context.next_index(): math.sqrt(rest)}
+        if all(x.source.index != signal.source.index for x in inputs):
+            signal = self.settling.rooted(name, signal, inputs, node, weight, path)
+        return self.settling.settled(name, signal, node, weight, path)
 
     def _record(self, node: Node, inputs: list[Signal], result: Signal) -> None:
         residual = node.name in self.structure.residuals
@@ -189,13 +155,19 @@ class _Fold:
         if any(x.source.index == result.source.index for x in inputs):
             return
         inherited = {index for x in inputs for index in x.source.noise}
+        # Length and coherence of one layer's units are one entry.
+        added: defaultdict[tuple[str, str], float] = defaultdict(float)
+        nodes: dict[tuple[str, str], str] = {}
         for index, coefficient in result.source.noise.items():
             if index in inherited or coefficient * coefficient < 1e-9:
                 continue
-            name, path, reason = self.owners.get(index, (node.name, node.path or node.name, "inner product"))
-            self.ledger.append(
-                Contribution(name, path, Quantity.FLUCTUATION, coefficient * coefficient, reason, result.segment)
-            )
+            owner = self.settling.owners.get(index, (node.name, node.path or node.name, "inner product"))
+            added[owner[1:]] += coefficient * coefficient
+            nodes.setdefault(owner[1:], owner[0])
+        self.ledger += [
+            Contribution(nodes[path, reason], path, Quantity.FLUCTUATION, amount, reason, result.segment)
+            for (path, reason), amount in added.items()
+        ]
 
 
 def _started_anew(signal: Signal) -> Signal:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
+from initcheck.signal.amplitude import mixture_drift
+from initcheck.signal.fluctuation import combined
 from initcheck.signal.quadrature import NODES, Table, correlation_of, expectation, hermite_powers
 from initcheck.signal.signal import Signal, Source, gaussian_table
 
@@ -157,7 +159,13 @@ class Context:
         axes: tuple[Axis, ...],
         noise: Mapping[int, float] | None = None,
         parents: Sequence[Signal] = (),
+        weights: Sequence[float] = (),
+        coherence: Mapping[int, float] | None = None,
+        alignment: Mapping[int, float] | None = None,
         realized: bool = False,
+        excess_kurtosis: float = 0.0,
+        freedom: float = 1.0,
+        spread: tuple[float, float] | None = None,
         uncertainty: float = 0.0,
         marginal: Marginal | None = None,
         profile: NDArray[np.float64] | None = None,
@@ -172,14 +180,20 @@ class Context:
             axes: What its axes run over.
             noise: ln M as a combination of independent variables.
             parents: Signals whose own noise counts as new (THEORY 2.4).
-            realized: Whether its length over units is fixed.
+            weights: What part of ln M each of them makes up, default all of it.
+            coherence: Fluctuation of mean over root mean square, where ``realized``.
+            alignment: Fluctuation of ln of the cosine between two positions.
+            realized: Whether ``noise`` and ``coherence`` already say all about the units.
+            excess_kurtosis: Of a Gaussian source's units, which a uniform bias or few uniform weights leave.
+            freedom: Part of the fluctuation of independent units that ln M has.
+            spread: Variances of the correlations between positions and between samples, default those of ``like``.
             uncertainty: Variance in squared decades.
             marginal: Shape of its distribution and response where it is not Gaussian.
             profile: Spatial profile, mean 1.
         """
         noise = noise or {}
         if self.typical and parents:
-            moments = _typical(moments, noise, parents)
+            moments = _typical(moments, noise, parents, tuple(weights) or (1.0,) * len(parents))
         mean_square = moments.mean_square
         if not math.isfinite(mean_square) or mean_square > _LARGEST:
             mean_square = _LARGEST
@@ -196,6 +210,12 @@ class Context:
             perturbation=min(max(moments.perturbation, 0.0), _LARGEST),
             noise=noise,
             realized=realized,
+            excess_kurtosis=excess_kurtosis,
+            freedom=freedom,
+            coherence=coherence or {},
+            alignment=combined((moments.pair_position / variance, alignment or {})) if variance > 0.0 else {},
+            spread_position=like.source.spread_position if spread is None else spread[0],
+            spread_sample=like.source.spread_sample if spread is None else spread[1],
             uncertainty=uncertainty,
         )
         return replace(
@@ -208,6 +228,10 @@ class Context:
             axes=axes,
             profile=profile,
             own_noise=None,
+            own_excess={},
+            own_coherence={},
+            own_alignment={},
+            own_drift=0.0,
             logits=None,
             mixing=None,
         )
@@ -231,10 +255,24 @@ class Law(Protocol):
         ...
 
 
-def _typical(moments: Moments, noise: Mapping[int, float], parents: Sequence[Signal]) -> Moments:
-    inherited = {k for parent in parents for k in parent.source.noise}
-    fresh = min(sum(c * c for k, c in noise.items() if k not in inherited), _MAXIMUM_SHIFT)
-    shift = math.exp(-0.5 * fresh)
+def _typical(
+    moments: Moments, noise: Mapping[int, float], parents: Sequence[Signal], weights: Sequence[float]
+) -> Moments:
+    """Moments lowered by what is newly injected: the parents' own drift, and half the variance of new variables.
+
+    Where lengths that fluctuate apart are added up, the sum fluctuates less than they do: what its typical length had
+    been lowered by beyond that is given back, to second order ½ (Σ w Var - Var Σ).
+    """
+    known = {k for parent in parents for k in parent.noise()}
+    shift = -0.5 * math.fsum(c * c for k, c in noise.items() if k not in known)
+    shift += math.fsum(w * w * parent.drift() for w, parent in zip(weights, parents, strict=True))
+    if sum(weights) <= 1.0 + 1e-9:
+        parts = [parent.inherited_noise() for parent in parents]
+        apart = math.fsum(w * math.fsum(c * c for c in part.values()) for w, part in zip(weights, parts, strict=True))
+        together = combined(*zip(weights, parts, strict=True))
+        second_order = 0.5 * max(apart - math.fsum(c * c for c in together.values()), 0.0)
+        shift += mixture_drift(max(weights), second_order)
+    shift = math.exp(min(max(shift, -0.5 * _MAXIMUM_SHIFT), 0.5 * _MAXIMUM_SHIFT))
     return Moments(
         moments.mean_square * shift,
         moments.mean * math.sqrt(shift),

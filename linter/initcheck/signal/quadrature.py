@@ -20,10 +20,13 @@ __all__ = [
     "Table",
     "correlation_of",
     "cumulative",
+    "digamma",
     "expectation",
+    "hermite_coefficients",
     "hermite_powers",
     "normal_quantiles",
     "pair_moment",
+    "smoothed",
     "trigamma",
 ]
 
@@ -93,6 +96,19 @@ def hermite_powers(table: Table) -> Table:
     return powers
 
 
+def hermite_coefficients(table: Table) -> Table:
+    """Coefficients of f on the first ``TERMS`` orthonormal Hermite polynomials."""
+    coefficients: Table = _PROJECTION @ table
+    return coefficients
+
+
+def smoothed(table: Table, correlation: float) -> Table:
+    """E[f(z') | z] for z' with the given correlation, at least zero, with z."""
+    around = correlation * NODES[:, None] + math.sqrt(1.0 - correlation * correlation) * COARSE_NODES
+    result: Table = np.interp(around, NODES, table) @ COARSE_WEIGHTS
+    return result
+
+
 def pair_moment(powers: Table, correlation: float) -> float:
     """E[f(z) f(z')] for standard normal z, z' with the given correlation (Mehler's formula)."""
     if correlation == 0.0:
@@ -108,6 +124,20 @@ def correlation_of(powers: Table, moment: float) -> float:
     # The moment grows with a non-negative correlation; below zero it may turn (even functions): that part is made flat.
     values[: _ZERO + 1] = np.minimum.accumulate(values[_ZERO::-1])[::-1]
     return float(np.interp(moment, values, _GRID))
+
+
+def digamma(x: float) -> float:
+    """ψ(x) for x > 0, the mean of the logarithm of a gamma variable of shape x.
+
+    Recurrence and asymptotic series, good to 1e-9.
+    """
+    result = 0.0
+    while x < 8.0:
+        result -= 1.0 / x
+        x += 1.0
+    square = 1.0 / (x * x)
+    series = square * (1.0 / 12.0 - square * (1.0 / 120.0 - square * (1.0 / 252.0 - square / 240.0)))
+    return result + math.log(x) - 0.5 / x - series
 
 
 def trigamma(x: float) -> float:

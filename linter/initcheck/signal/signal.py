@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from initcheck.graph import Axis
+from initcheck.signal.fluctuation import Noise, averaging, combined, response
 from initcheck.signal.quadrature import (
     NODES,
     WEIGHTS,
@@ -22,7 +23,6 @@ from initcheck.signal.quadrature import (
     expectation,
     hermite_powers,
     pair_moment,
-    trigamma,
 )
 
 if TYPE_CHECKING:
@@ -44,9 +44,20 @@ class Source:
         rho_sample: Correlation of z between two samples, same unit and position.
         perturbation: Mean square of the change of x0 when the model's input (the embedding's output for integer inputs)
             changes by an independent perturbation of mean square 1.
-        noise: ln M of the source as a linear combination of independent unit-variance variables {index: coefficient}.
-        realized: Whether the mean square over units is fixed (after a normalisation, an orthogonal map or a sum) and
-            only functions of it fluctuate.
+        noise: ln M of the source, without what its own units add, as a linear combination of independent unit-variance
+            variables {index: coefficient}.
+        realized: Whether ``noise`` and ``coherence`` already say all about the units (after a sum or a normalisation).
+        excess_kurtosis: Of z over units, where they are fresh.
+        freedom: How free ln M of fresh units is: 1 for independent weights, 0 for an orthogonal map that keeps the
+            length.
+        own_noise: What its own units add to ln M.
+        own_drift: E ln M - ln q that comes with it.
+        coherence: Fluctuation of mean over root mean square of the units, all of it.
+        alignment: Fluctuation of ``rho_position``, common to all pairs of positions.
+        spread_position: Variance of ``rho_position`` over pairs of positions.
+        spread_sample: Variance of ``rho_sample`` over draws of the weights.
+        groups: Groups of units between which nothing has been mixed since a grouped convolution.
+        group_variance: Variance of ln M of one such group.
         uncertainty: Variance, in squared decades, of the predicted log10 mean square that comes from not knowing the
             weights' law exactly.
     """
@@ -58,6 +69,16 @@ class Source:
     perturbation: float
     noise: Mapping[int, float] = field(default_factory=dict)
     realized: bool = False
+    excess_kurtosis: float = 0.0
+    freedom: float = 1.0
+    own_noise: Mapping[int, float] = field(default_factory=dict)
+    own_drift: float = 0.0
+    coherence: Mapping[int, float] = field(default_factory=dict)
+    alignment: Mapping[int, float] = field(default_factory=dict)
+    spread_position: float = 0.0
+    spread_sample: float = 0.0
+    groups: int = 1
+    group_variance: float = 0.0
     uncertainty: float = 0.0
 
 
@@ -114,8 +135,12 @@ class Signal:
         growth: log10 of the growth of the mean square over residual additions in the segment.
         profile: Mean square over the spatial axes relative to its mean, None when uniform.
         assumed: Whether an operation before it in the segment was not understood.
-        own_noise: What the finite number of units adds to ln M when x is summed over, beyond the source's noise, as a
-            combination of independent variables; None while nobody asked.
+        own_noise: What ln M of x, when x is summed over, has beyond the elasticity times that of the source; None while
+            nobody asked.
+        own_excess: Part of ``own_noise`` that goes beyond the first order in 1/n.
+        own_coherence: Fluctuation of mean over root mean square of x.
+        own_alignment: Fluctuation of ln of the cosine between two positions of x, common to all pairs.
+        own_drift: What the units add to E ln M - ln q beyond the elasticity times that of the source.
         logits: Set on attention logits.
         mixing: Set on attention weights.
         mean_square: E[x²], filled in.
@@ -135,6 +160,10 @@ class Signal:
     profile: NDArray[np.float64] | None = None
     assumed: bool = False
     own_noise: Mapping[int, float] | None = None
+    own_excess: Mapping[int, float] = field(default_factory=dict)
+    own_coherence: Mapping[int, float] = field(default_factory=dict)
+    own_alignment: Mapping[int, float] = field(default_factory=dict)
+    own_drift: float = 0.0
     logits: Logits | None = None
     mixing: Mixing | None = None
     mean_square: float = field(init=False)
@@ -211,44 +240,34 @@ class Signal:
         tails = ends[0] * (self.table[0] <= limit) + (1.0 - ends[-1]) * (self.table[-1] <= limit)
         return float(below @ np.diff(ends) + tails)
 
-    def noise(self) -> dict[int, float]:
+    def inherited_noise(self) -> Noise:
+        """Ln M of x as a linear combination of independent variables, without what the units of its source add."""
+        return combined((self.elasticity, self.source.noise))
+
+    def noise(self) -> Noise:
         """Ln M of x as a linear combination of independent variables, that of its own finite width included."""
         elasticity = self.elasticity
-        combined = {k: elasticity * c for k, c in self.source.noise.items() if abs(elasticity * c) > 1e-9}
-        for index, coefficient in (self.own_noise or {}).items():
-            combined[index] = combined.get(index, 0.0) + coefficient
-        return combined
+        return combined(
+            (elasticity, self.source.noise), (elasticity, self.source.own_noise), (1.0, self.own_noise or {})
+        )
+
+    def diluted_noise(self, share: float) -> Noise:
+        """What x adds to ln M of a sum of which it makes up a share: the smaller it is, the better the first order."""
+        return combined((share, self.noise()), (-share * (1.0 - min(abs(share), 1.0)), self.own_excess))
+
+    def mean_noise(self) -> Noise:
+        """Fluctuation of the mean of x over its units, relative to the root mean square."""
+        root = math.sqrt(self.mean_square) if self.mean_square > 0.0 else 1.0
+        return combined((0.5 * self.mean / root, self.noise()), (1.0, self.own_coherence))
+
+    def drift(self) -> float:
+        """E ln M - ln q that the finite width of its own units gives x (THEORY 2.9); about minus half the variance."""
+        own = self.own_drift if self.own_noise is not None else response(self, averaging(self)).drift
+        return own + self.elasticity * self.source.own_drift
 
     def log_length_variance(self) -> float:
         """Var[ln M] (nats squared) that has built up since the last normalisation (THEORY 2.9)."""
         return math.fsum(c * c for c in self.noise().values())
-
-    def finite_width_noise(self) -> float:
-        """Var[ln M] that n units and T positions add beyond the source's own length (THEORY 2.9).
-
-        M is a mean of g = x²/E[x²] over units with coefficient of variation c² = Var(g)/n_eff, where
-        1/n_eff = (1/C)(1/T + (1 - 1/T) ρ₂), ρ₂ the correlation of g between positions: positions count while
-        decorrelated. ln of a gamma variable of that c² has variance ψ'(1/c²): c² to first order, and close to the exact
-        value of narrow ReLU layers (n = 8: 0.86 against 1.25 where the first order says 0.63). Past c² = 2 hardly any
-        unit is on and no law of large numbers
-        holds: the variance is that of a single squared normal.
-        """
-        if self.mean_square <= 0.0 or not math.isfinite(self.mean_square):
-            return 0.0
-        g = self.table * self.table / self.mean_square
-        if self.source.realized:
-            base = self.source.base
-            base_square = expectation(base * base)
-            if base_square > 0.0:
-                g = g - self.elasticity * base * base / base_square
-        powers = hermite_powers(g)
-        total = float(powers[1:].sum())
-        if total <= 1e-12:
-            return 0.0
-        positions = max(self.positions, 1)
-        shared = pair_moment(powers, max(self.source.rho_position, 0.0)) - float(powers[0])
-        relative = (total / positions + (1.0 - 1.0 / positions) * max(shared, 0.0)) / max(self.units, 1)
-        return trigamma(max(1.0 / relative, 0.5))
 
     def map(self, value: Table, slope: Table) -> Signal:
         """The signal f(x) for an elementwise f given by its value and derivative on this signal's table."""
@@ -261,7 +280,16 @@ class Signal:
 
     def fresh(self) -> Signal:
         """The same values without what was worked out for the old ones: finite-width noise and attention state."""
-        return replace(self, own_noise=None, logits=None, mixing=None)
+        return replace(
+            self,
+            own_noise=None,
+            own_excess={},
+            own_coherence={},
+            own_alignment={},
+            own_drift=0.0,
+            logits=None,
+            mixing=None,
+        )
 
     def scaled(self, factor: float) -> Signal:
         """The signal c * x."""
@@ -274,6 +302,7 @@ class Signal:
             table=factor * self.table,
             slope=factor * self.slope,
             stretch=factor * self.stretch,
+            own_coherence=self.own_coherence if factor >= 0.0 else combined((-1.0, self.own_coherence)),
             logits=logits,
             mixing=None,
         )

@@ -142,7 +142,7 @@ def mixed(mixing: Mixing, values: Signal, shape: tuple[int, ...], context: Conte
         values,
         shape=shape,
         axes=(Axis.BATCH,) * (len(shape) - len(values.axes)) + values.axes[-len(shape) :],
-        noise=values.noise(),
+        noise=values.inherited_noise(),
         parents=(values,),
         uncertainty=values.uncertainty**2,
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from initcheck.graph import Node, Op
+from initcheck.signal.fluctuation import combined
 from initcheck.signal.functions import apply
 from initcheck.signal.law import Argument, Context, Moments
 from initcheck.signal.laws.combine import Axes, multiply
@@ -73,9 +74,7 @@ def _independent_extreme(
     variance = max(square - mean * mean, 0.0)
     rho_position = share * x.source.rho_position + (1.0 - share) * y.source.rho_position
     rho_sample = share * x.source.rho_sample + (1.0 - share) * y.source.rho_sample
-    noise = {k: share * c for k, c in x.noise().items()}
-    for index, coefficient in y.noise().items():
-        noise[index] = noise.get(index, 0.0) + (1.0 - share) * coefficient
+    noise = combined((share, x.inherited_noise()), (1.0 - share, y.inherited_noise()))
     result = context.create(
         Moments(
             square,
@@ -89,6 +88,7 @@ def _independent_extreme(
         axes=axes,
         noise=noise,
         parents=(x, y),
+        weights=(share, 1.0 - share),
         uncertainty=max(x.uncertainty, y.uncertainty) ** 2,
         marginal=marginal,
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from initcheck.graph import Axis, Node
+from initcheck.signal.fluctuation import Noise, combined, square_product_variance, sum_noise
 from initcheck.signal.functions import apply
 from initcheck.signal.law import Argument, Context, Moments
 from initcheck.signal.marginal import product_marginal, shape_of, sum_marginal
@@ -137,16 +138,19 @@ def _add_independent(
         left.pair_sample + right.pair_sample + cross,
         left.perturbation + right.perturbation,
     )
-    noise: dict[int, float] = {}
+    noise: Noise = {}
+    coherence: Noise = {}
+    weights = (1.0, 1.0)
     uncertainty = 0.0
     if square > 0.0:
         weight_x = (left.mean_square + 0.5 * cross) / square
         weight_y = (right.mean_square + 0.5 * cross) / square
-        for weight, part in ((weight_x, x), (weight_y, y)):
-            for index, coefficient in part.noise().items():
-                noise[index] = noise.get(index, 0.0) + weight * coefficient
-            uncertainty += (weight * part.uncertainty) ** 2
-        inner = _inner_product_noise(left, right, square, shape, axes)
+        weights = (weight_x, weight_y)
+        uncertainty = sum((weight * part.uncertainty) ** 2 for weight, part in zip(weights, (x, y), strict=True))
+        squares = (left.mean_square, right.mean_square, square)
+        noise, coherence = sum_noise(x, y, sign, (left.mean, right.mean), squares)
+        together = math.sqrt(x.source.spread_position * y.source.spread_position)
+        inner = _inner_product_noise(left, right, square, together, shape, axes)
         if inner > 0.0:
             noise[context.next_index()] = math.sqrt(inner)
     marginal = None if x.is_gaussian and y.is_gaussian else sum_marginal(x, y, sign)
@@ -157,7 +161,11 @@ def _add_independent(
         axes=axes,
         noise=noise,
         parents=(x, y),
+        weights=weights,
+        coherence=coherence,
+        alignment=combined(*((w, part.own_alignment) for w, part in zip(weights, (x, y), strict=True))),
         realized=True,
+        spread=_joint_spread(x, y, weights),
         uncertainty=uncertainty,
         marginal=marginal,
         profile=_joint_profile(x, y),
@@ -172,7 +180,28 @@ def _add_independent(
     return replace(joined, growth=skip.growth + math.log10(square / skip.mean_square))
 
 
-def _inner_product_noise(left: Moments, right: Moments, square: float, shape: tuple[int, ...], axes: Axes) -> float:
+def _joint_spread(x: Signal, y: Signal, weights: tuple[float, float]) -> tuple[float, float]:
+    """Variances of the correlations of a sum: those of the parts, whose correlations follow from each other."""
+    parts = [(abs(w), part.source) for w, part in zip(weights, (x, y), strict=True)]
+    return (
+        math.fsum(w * math.sqrt(source.spread_position) for w, source in parts) ** 2,
+        math.fsum(w * math.sqrt(source.spread_sample) for w, source in parts) ** 2,
+    )
+
+
+def _inner_product_noise(
+    left: Moments, right: Moments, square: float, together: float, shape: tuple[int, ...], axes: Axes
+) -> float:
+    """Relative variance of twice the mean product of two independent deviations (THEORY 2.9).
+
+    Args:
+        left: Moments of one operand.
+        right: Moments of the other.
+        square: Mean square of the sum.
+        together: Covariance, over pairs of positions, of the operands' correlations.
+        shape: Of the sum.
+        axes: Of the sum.
+    """
     variance_x = left.mean_square - left.mean**2
     variance_y = right.mean_square - right.mean**2
     if variance_x <= 0.0 or variance_y <= 0.0:
@@ -180,7 +209,8 @@ def _inner_product_noise(left: Moments, right: Moments, square: float, shape: tu
     units = math.prod(n for n, axis in zip(shape, axes, strict=True) if axis is Axis.FEATURE)
     positions = max(math.prod(n for n, axis in zip(shape, axes, strict=True) if axis is Axis.POSITION), 1)
     shared = (left.pair_position - left.mean**2) / variance_x * (right.pair_position - right.mean**2) / variance_y
-    effective = (1.0 / positions + (1.0 - 1.0 / positions) * max(shared, 0.0)) / max(units, 1)
+    shared = min(max(shared, 0.0) + together, 1.0)
+    effective = (1.0 / positions + (1.0 - 1.0 / positions) * shared) / max(units, 1)
     return 4.0 * variance_x * variance_y / (square * square) * effective
 
 
@@ -273,6 +303,8 @@ def _multiply_factor(x: Signal, factor: Factor, shape: tuple[int, ...], axes: Ax
         shape=shape,
         axes=axes,
         noise=x.noise(),
+        alignment=x.own_alignment,
+        coherence=combined((factor.mean / math.sqrt(factor.mean_square or 1.0), x.own_coherence)),
         parents=(x,),
         realized=True,
         uncertainty=x.uncertainty**2,
@@ -292,9 +324,11 @@ def _multiply_independent(
         left.pair_sample * right.pair_sample,
         right.mean_square * left.perturbation + left.mean_square * right.perturbation,
     )
-    noise = x.noise()
-    for index, coefficient in y.noise().items():
-        noise[index] = noise.get(index, 0.0) + coefficient
+    noise = combined((1.0, x.noise()), (1.0, y.noise()))
+    both = square_product_variance(x, y)
+    if both > 0.0:
+        # A mean of so heavy tails is nearly log-normal.
+        noise[context.next_index()] = math.sqrt(math.log1p(both))
     carrier = max((x, y), key=lambda s: s.variance / s.mean_square if s.mean_square > 0.0 else 0.0)
     other = y if carrier is x else x
     nearly_constant = other.variance < 0.05 * other.mean_square

@@ -13,11 +13,15 @@ from numpy.typing import NDArray
 
 from initcheck.distribution import Family
 from initcheck.graph import Axis, Node, Parameter
+from initcheck.signal.amplitude import mean_share
+from initcheck.signal.fluctuation import combined, correlation_spreads
 from initcheck.signal.law import Argument, Context, moments_of
 from initcheck.signal.laws.linear import (
     add_bias,
     bias_share,
+    excess_kurtosis,
     identity_factor,
+    length_freedom,
     weight_uncertainty,
     weighted_sum,
 )
@@ -117,7 +121,7 @@ class ConvolutionLaw:
         if not isinstance(x, Signal) or not isinstance(weight, Parameter) or shape is None or len(shape) < 3:
             return (None,)
         bias = args[2] if len(args) > 2 and isinstance(args[2], Parameter) else None
-        fan_in = int(node.attributes["fan_in"])
+        fan_in, taps = int(node.attributes["fan_in"]), math.prod(node.attributes["kernel"])
         if _hands_through(node, weight, bias, x):
             return (replace(x.scaled(identity_factor(weight, fan_in)), shape=shape),)
         edge, pair_edge, profile = _edges(node, x)
@@ -140,9 +144,13 @@ class ConvolutionLaw:
                 x,
                 shape=shape,
                 axes=(Axis.BATCH, Axis.FEATURE, *(Axis.POSITION,) * (len(shape) - 2)),
-                noise={k: share * c for k, c in x.noise().items()},
+                noise=x.diluted_noise(mean_share(share, x.log_length_variance())),
                 parents=(x,),
-                realized=weight.distribution.family is Family.ORTHOGONAL and math.prod(node.attributes["kernel"]) == 1,
+                weights=(share,),
+                freedom=length_freedom(weight, share, fan_in, weight.shape[0]) if taps == 1 else 1.0,
+                excess_kurtosis=excess_kurtosis(x, weight, bias, share, after, fan_in),
+                alignment=combined((share, x.own_alignment)),
+                spread=correlation_spreads(x, fan_in / taps, taps, share),
                 uncertainty=share * share * (x.uncertainty**2 + weight_uncertainty(weight)),
                 profile=profile,
             ),
@@ -201,8 +209,11 @@ class TransposedConvolutionLaw:
                 x,
                 shape=shape,
                 axes=(Axis.BATCH, Axis.FEATURE, *(Axis.POSITION,) * (len(shape) - 2)),
-                noise={k: share * c for k, c in x.noise().items()},
+                noise=x.diluted_noise(mean_share(share, x.log_length_variance())),
                 parents=(x,),
+                weights=(share,),
+                alignment=combined((share, x.own_alignment)),
+                spread=correlation_spreads(x, channels, reach, share),
                 uncertainty=share * share * (x.uncertainty**2 + weight_uncertainty(weight)),
                 profile=profile,
             ),

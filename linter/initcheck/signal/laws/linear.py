@@ -10,16 +10,30 @@ import numpy as np
 
 from initcheck.distribution import Family
 from initcheck.graph import Axis, Constant, Node, Parameter
+from initcheck.signal.amplitude import mean_share
 from initcheck.signal.axes import token_axes
+from initcheck.signal.fluctuation import combined, correlation_spreads
 from initcheck.signal.law import Argument, Context, Moments, moments_of
+from initcheck.signal.quadrature import hermite_powers, pair_moment
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["EmbeddingLaw", "LinearLaw", "bias_share", "is_identity", "weight_uncertainty", "weighted_sum"]
+__all__ = [
+    "EmbeddingLaw",
+    "LinearLaw",
+    "bias_share",
+    "excess_kurtosis",
+    "is_identity",
+    "length_freedom",
+    "weight_uncertainty",
+    "weighted_sum",
+]
 
 LN10 = math.log(10.0)
+_LEAST_EXCESS = -1.2
+"""Excess kurtosis of a uniform law."""
 
 
 def weighted_sum(moments: Moments, weight: Parameter, fan_in: float, cross: float | None = None) -> Moments:
@@ -74,6 +88,49 @@ def bias_share(before: Moments, after: Moments) -> float:
     return before.mean_square / after.mean_square if after.mean_square > 0.0 else 1.0
 
 
+def length_freedom(weight: Parameter, share: float, fan_in: float, width: int) -> float:
+    """How much ln M of the output fluctuates, relative to that of independent units (THEORY 2.9).
+
+    An orthogonal map keeps the length but for what it projects away, 1 - n/fan_in.
+    """
+    if weight.distribution.family is Family.ORTHOGONAL and share > 0.999:
+        return max(1.0 - width / fan_in, 0.0)
+    return 1.0
+
+
+def excess_kurtosis(
+    x: Signal, weight: Parameter, bias: Parameter | None, share: float, after: Moments, fan_in: float
+) -> float:
+    """Excess kurtosis of the units of W x + b given x (THEORY 1.3).
+
+    A sum of n products has (κ_w - 3) Σ x⁴/(Σ x²)², a bias its own, each times the square of its share of the
+    variance.
+    """
+    variance = after.mean_square - after.mean * after.mean
+    if variance <= 0.0 or x.mean_square <= 0.0:
+        return 0.0
+    squares = hermite_powers(x.table * x.table / x.mean_square)
+    fourth = float(squares.sum())
+    # At another position the same weights meet other numbers.
+    shared = pair_moment(squares, max(x.source.rho_position, 0.0)) if x.positions > 1 else fourth
+    of_weights = share * after.mean_square / variance
+    # E of Σ x⁴/(Σ x²)² over few x; 3/(n + 2) for Gaussian ones.
+    total = of_weights**2 * _excess(weight) * shared / (fan_in + fourth - 1.0)
+    if bias is not None:
+        total += (bias.distribution.variance / variance) ** 2 * _excess(bias)
+    return min(max(total, _LEAST_EXCESS), 0.0)
+
+
+def _excess(parameter: Parameter) -> float:
+    """Excess kurtosis of a law with bounded tails, 0 for any other: few values tell nothing about tails."""
+    law = parameter.distribution
+    if law.family is Family.UNIFORM:
+        return -1.2
+    if law.family is Family.TRUNCATED and math.isfinite(law.kurtosis):
+        return min(max(law.kurtosis - 3.0, _LEAST_EXCESS), 0.0)
+    return 0.0
+
+
 def weight_uncertainty(weight: Parameter) -> float:
     """Variance in squared decades of log10 E[w²] when it was estimated from the weight's own values."""
     return (weight.distribution.variance_relative_error / LN10) ** 2
@@ -124,9 +181,13 @@ class LinearLaw:
                 x,
                 shape=shape,
                 axes=axes,
-                noise={k: share * c for k, c in x.noise().items()},
+                noise=x.diluted_noise(mean_share(share, x.log_length_variance())),
                 parents=(x,),
-                realized=weight.distribution.family is Family.ORTHOGONAL and share > 0.999,
+                weights=(share,),
+                freedom=length_freedom(weight, share, fan_in, shape[axis]),
+                excess_kurtosis=excess_kurtosis(x, weight, bias, share, after, fan_in),
+                alignment=combined((share, x.own_alignment)),
+                spread=correlation_spreads(x, fan_in, 1.0, share),
                 uncertainty=share * share * (x.uncertainty**2 + weight_uncertainty(weight)),
             ),
         )

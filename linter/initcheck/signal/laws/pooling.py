@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from initcheck.graph import Axis, Node
+from initcheck.signal.fluctuation import Noise, coherence_of, combined
 from initcheck.signal.law import Argument, Context, Moments, moments_of
 from initcheck.signal.laws.convolution import window_sums
 from initcheck.signal.marginal import quantile_marginal, shape_of
@@ -45,6 +46,8 @@ def averaged(
         share = float(np.mean(np.sqrt(np.maximum(x.profile, 0.0)))) ** 2
     square = max(moments.mean_square / count + share * moments.pair_position * (1.0 - 1.0 / count), 0.0)
     power = scale * scale
+    pairs = share * moments.pair_position * (1.0 - 1.0 / count) / square if square > 0.0 else 0.0
+    noise, coherence, alignment = _averaged_noise(x, pairs, moments.mean, square)
     result = context.create(
         Moments(
             power * square,
@@ -56,11 +59,31 @@ def averaged(
         x,
         shape=shape,
         axes=axes,
-        noise=x.noise(),
+        noise=noise,
+        coherence=coherence if scale >= 0.0 else combined((-1.0, coherence)),
+        alignment=alignment,
         parents=(x,),
+        realized=True,
         uncertainty=x.uncertainty**2,
     )
     return replace(result, reference=x.reference / count)
+
+
+def _averaged_noise(x: Signal, pairs: float, mean: float, square: float) -> tuple[Noise, Noise, Noise]:
+    """Ln M, coherence and alignment of means over positions (THEORY 2.9).
+
+    Nothing random is added: M' = q/k + (1 - 1/k) p follows M and the cosine between positions.
+
+    Args:
+        x: What is averaged.
+        pairs: Share of pairs of different positions in the mean square of the means.
+        mean: Coherent mean of the means.
+        square: Their mean square.
+    """
+    noise = combined((1.0, x.noise()), (pairs, x.own_alignment))
+    moved = combined((math.sqrt(x.mean_square), x.mean_noise()))
+    coherence = coherence_of(noise, moved, mean, square) if square > 0.0 else {}
+    return noise, coherence, combined((1.0 - pairs, x.own_alignment))
 
 
 class AveragePoolLaw:
@@ -102,9 +125,12 @@ def _averaged_at_borders(
     pairs = float(np.mean(counts * (counts - 1.0) / divisor**2))
     reach = float(np.mean(counts / divisor))
     moments = moments_of(x)
+    square = alone * moments.mean_square + pairs * moments.pair_position
+    share = pairs * moments.pair_position / square if square > 0.0 else 0.0
+    noise, coherence, alignment = _averaged_noise(x, share, reach * moments.mean, square)
     result = context.create(
         Moments(
-            alone * moments.mean_square + pairs * moments.pair_position,
+            square,
             reach * moments.mean,
             reach * reach * moments.pair_position,
             (alone + pairs) * moments.pair_sample,
@@ -113,8 +139,11 @@ def _averaged_at_borders(
         x,
         shape=shape,
         axes=x.axes,
-        noise=x.noise(),
+        noise=noise,
+        coherence=coherence,
+        alignment=alignment,
         parents=(x,),
+        realized=True,
         uncertainty=x.uncertainty**2,
     )
     return replace(result, reference=alone * x.reference)
@@ -179,7 +208,7 @@ def maximum(x: Signal, count: int, context: Context, shape: tuple[int, ...], axe
         x,
         shape=shape,
         axes=axes,
-        noise=x.noise(),
+        noise=x.inherited_noise(),
         parents=(x,),
         uncertainty=x.uncertainty**2,
         marginal=quantile_marginal(values, responses, np.full(values.shape, 1.0 / values.size)),
@@ -272,7 +301,10 @@ class PadLaw:
                 shape=shape,
                 axes=x.axes,
                 noise=x.noise(),
+                coherence=x.own_coherence,
+                alignment=x.own_alignment,
                 parents=(x,),
+                realized=True,
                 uncertainty=x.uncertainty**2,
                 marginal=shape_of(x),
                 profile=profile,
@@ -308,7 +340,10 @@ class ResizeLaw:
                 shape=shape,
                 axes=x.axes,
                 noise=x.noise(),
+                coherence=x.own_coherence,
+                alignment=x.own_alignment,
                 parents=(x,),
+                realized=True,
                 uncertainty=x.uncertainty**2,
             ),
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from initcheck.graph import Axis, Node, Parameter
 from initcheck.signal.axes import reshape_axes
+from initcheck.signal.fluctuation import coherence_of, combined
 from initcheck.signal.law import Argument, Context, Moments
 from initcheck.signal.marginal import Marginal, mixture_marginal, shape_of
 from initcheck.signal.operands import Factor, aligned, factors, join, operand
@@ -92,6 +93,8 @@ class ExpandLaw:
                 shape=shape,
                 axes=axes,
                 noise=x.noise(),
+                coherence=x.own_coherence,
+                alignment=x.own_alignment,
                 parents=(x,),
                 realized=True,
                 uncertainty=x.uncertainty**2,
@@ -102,9 +105,9 @@ class ExpandLaw:
 
 def renewed(x: Signal, shape: tuple[int, ...], axes: tuple[Axis, ...], context: Context) -> Signal:
     """Part of a value: the same moments over a source of its own, since other units are independent."""
-    source = replace(x.source, index=context.next_index())
+    source = replace(x.source, index=context.next_index(), own_noise={}, own_drift=0.0)
     profile = x.profile if shape[2:] == x.shape[2:] else None
-    return replace(x, source=source, shape=shape, axes=axes, profile=profile, logits=None, mixing=None)
+    return replace(x, source=source, shape=shape, axes=axes, profile=profile).fresh()
 
 
 class SliceLaw:
@@ -154,22 +157,21 @@ class ConcatLaw:
         if parts is None:
             return (None,)
         moments = _mixed([(w, m) for w, m, _ in parts], along_positions=axes[axis] is Axis.POSITION)
-        noise: dict[int, float] = {}
-        uncertainty = 0.0
-        for weight, part, signal in parts:
-            if signal is None or moments.mean_square <= 0.0:
-                continue
-            share = weight * part.mean_square / moments.mean_square
-            for index, coefficient in signal.noise().items():
-                noise[index] = noise.get(index, 0.0) + share * coefficient
-            uncertainty += (share * signal.uncertainty) ** 2
+        whole = moments.mean_square
+        known = [(w, m, s) for w, m, s in parts if s is not None] if whole > 0.0 else []
+        shares = [w * m.mean_square / whole for w, m, _ in known]
+        noise = combined(*((1.0, s.diluted_noise(share)) for share, (_, _, s) in zip(shares, known, strict=True)))
+        mean = combined(*((w * math.sqrt(m.mean_square), s.mean_noise()) for w, m, s in known))
+        uncertainty = sum((share * s.uncertainty) ** 2 for share, (_, _, s) in zip(shares, known, strict=True))
         result = context.create(
             moments,
             largest,
             shape=shape,
             axes=axes,
             noise=noise,
-            parents=signals,
+            parents=[s for _, _, s in known],
+            weights=shares,
+            coherence=coherence_of(noise, mean, moments.mean, whole) if whole > 0.0 else {},
             realized=True,
             uncertainty=uncertainty,
             marginal=_marginal(parts),
