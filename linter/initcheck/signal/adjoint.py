@@ -36,6 +36,7 @@ class BackwardContext:
     Attributes:
         typical: Whether to follow the mean of the logarithm rather than the mean (THEORY 2.4).
         next_index: A number not used before, for carriers.
+        skip_index: For residual additions: node name -> index of the skip among the inputs.
         shared_width: Node of attention logits -> width of the value that its keys and the values it mixes are both
             linear in, for those that have one.
         batch: Samples in a batch.
@@ -43,6 +44,7 @@ class BackwardContext:
 
     typical: bool
     next_index: Callable[[], int]
+    skip_index: Mapping[str, int] = field(default_factory=dict)
     shared_width: Mapping[str, int] = field(default_factory=dict)
     batch: int = BATCH_SIZE
 
@@ -53,7 +55,7 @@ class BackwardContext:
         rho_position: float = 0.0,
         rho_sample: float = 0.0,
         common: Table | None = None,
-        split: bool = False,
+        split: float = 0.0,
         profile: NDArray[np.float64] | None = None,
         assumed: bool = False,
     ) -> Gradient:
@@ -106,6 +108,7 @@ class Summed:
         pair_sample: E[g g'], two samples.
         common: E[c(z) z]: what of the common part is along the fluctuation of the value.
         common_mean: E[c(z)].
+        split: As the gradient's.
         chance: E[z² g²] where the ξ may align with the fluctuation z of the value by chance; zero once that part was
             split off, since what is left of them is orthogonal to the activations on all the way back.
     """
@@ -115,6 +118,7 @@ class Summed:
     pair_sample: float
     common: float
     common_mean: float
+    split: float
     chance: float
 
     @property
@@ -140,16 +144,16 @@ def summed(gradient: Gradient, y: Signal, context: BackwardContext) -> Summed:
     positions, samples = gradient.pair_position(y), gradient.pair_sample(y)
     common = 0.0 if gradient.common is None else expectation(gradient.common * NODES)
     mean = 0.0 if gradient.common is None else expectation(gradient.common)
-    chance = 0.0 if gradient.split else expectation(power * NODES * NODES)
+    chance = 0.0 if gradient.split > 0.0 else expectation(power * NODES * NODES)
     if context.typical and square > 0.0:
         count = max(y.positions, 1)
         correlation = min(max(positions / square, 0.0), 1.0)
         relative = 3.0 * expectation(power * power) / (square * square) - 1.0
         effective = (1.0 / count + (1.0 - 1.0 / count) * correlation**2) / max(y.units, 1)
         shift = math.exp(-0.5 * min(relative * effective, _MAXIMUM_SHIFT))
-        root = math.sqrt(shift)
-        return Summed(square * shift, positions * shift, samples * shift, common * root, mean * root, chance * shift)
-    return Summed(square, positions, samples, common, mean, chance)
+        # The common part follows the length of the activations instead: x · g does not fluctuate.
+        square, positions, samples, chance = (shift * part for part in (square, positions, samples, chance))
+    return Summed(square, positions, samples, common, mean, gradient.split, chance)
 
 
 def size_of(x: Signal, wanted: Axis) -> int:

@@ -56,7 +56,8 @@ def propagate_back(graph: Graph, structure: Structure, forward: Forward, *, typi
         typical: Follow the mean of the logarithm rather than the mean.
     """
     counter = itertools.count()
-    context = BackwardContext(typical, counter.__next__, _shared_widths(graph, structure))
+    skips = {name: residual.skip_index for name, residual in structure.residuals.items()}
+    context = BackwardContext(typical, counter.__next__, skips, _shared_widths(graph, structure))
     gradients: dict[str, Gradient] = {}
     parameters: dict[str, float | None] = {}
     if forward.signals.get(graph.main_output) is None:

@@ -39,7 +39,9 @@ class Gradient:
         carriers: Identity of ξ_k -> amplitude h_k on the nodes of the value's source; root mean square where it is
             random beyond z.
         common: Amplitude c on the nodes, None for none.
-        split: Whether what the ξ have along the scale of the activations by chance has been split off as ``common``.
+        split: Share of the ξ that would lie along the value by chance, 1/n of n elements, but has been split off as
+            ``common``; 0 for the cotangent, of which nothing was. After a sum, times the squared cosine of operand and
+            sum.
         rho_position: Correlation of ξ between two positions of one sample, same unit.
         rho_sample: Correlation of ξ between two samples.
         profile: Mean square over the position axes relative to its mean, None when uniform.
@@ -50,7 +52,7 @@ class Gradient:
 
     carriers: Mapping[int, Table]
     common: Table | None = None
-    split: bool = False
+    split: float = 0.0
     rho_position: float = 0.0
     rho_sample: float = 0.0
     profile: NDArray[np.float64] | None = None
@@ -131,7 +133,7 @@ class Gradient:
         return Gradient(
             carriers,
             _sum(self.common, other.common),
-            self.split or other.split,
+            max(self.split, other.split),
             share * self.rho_position + (1.0 - share) * other.rho_position,
             share * self.rho_sample + (1.0 - share) * other.rho_sample,
             _joint_profile(self.profile, other.profile, share),

@@ -65,7 +65,7 @@ class ConvolutionAdjoint:
             bias=args[2] if len(args) > 2 else None,
             fan_out=channels * spread.reach,
             fan_in=float(node.attributes["fan_in"]),
-            agreement=1.0 / taps + (1.0 - 1.0 / taps) * max(received.rho_position, 0.0),
+            count=x.units * max(x.positions, 1),
             rho_position=spread.pairs * received.rho_position,
             rho_sample=(1.0 if y.positions <= 1 else spread.pairs) * received.rho_sample,
             profile=spread.profile,
@@ -93,7 +93,7 @@ class TransposedConvolutionAdjoint:
         received = summed(g, y, context)
         channels = weight.shape[1]
         spread = gathered(node, x.shape[2:], y.shape[2:], g.profile)
-        groups, reach = int(node.attributes.get("groups", 1)), max(spread.reach, 1.0)
+        groups = int(node.attributes.get("groups", 1))
         back = sent_back(
             x,
             y,
@@ -103,7 +103,7 @@ class TransposedConvolutionAdjoint:
             bias=args[2] if len(args) > 2 else None,
             fan_out=channels * spread.reach,
             fan_in=weight.shape[0] / groups * spread.reach * x.positions / max(y.positions, 1),
-            agreement=1.0 / reach + (1.0 - 1.0 / reach) * max(received.rho_position, 0.0),
+            count=x.units * max(x.positions, 1),
             rho_position=spread.pairs * received.rho_position,
             rho_sample=(1.0 if y.positions <= 1 else spread.pairs) * received.rho_sample,
             profile=spread.profile,

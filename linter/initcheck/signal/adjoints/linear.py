@@ -57,6 +57,7 @@ class LinearAdjoint:
             bias=args[2] if len(args) > 2 else None,
             fan_out=fan_out,
             fan_in=fan_in,
+            count=fan_in,
             scale=scale,
             # Positions that are contracted meet weights of their own.
             rho_position=received.rho_position if over_features else 0.0,
@@ -77,8 +78,8 @@ def sent_back(
     bias: Argument = None,
     fan_out: float,
     fan_in: float,
+    count: float,
     scale: float = 1.0,
-    agreement: float = 1.0,
     rho_position: float,
     rho_sample: float,
     profile: NDArray[np.float64] | None,
@@ -89,7 +90,7 @@ def sent_back(
     Over random weights of variance s² the sum of ξ_j is a new carrier of mean square n_out s² G_y. A common part ζ c(z)
     is seen through E[w_ji | y_j] = s² x_i z_j/σ_y (regression of the weight on the sum it is part of) and becomes
     n_out s² E[z c]/σ_y ζ x_i, along x. By chance the cotangent has a part along the fluctuation of y, which gives one
-    of mean square n_out s² E[z² h²]/(n_in q_x) that is split off the new carrier. Later layers add nothing to it: x · g
+    of mean square n_out s² E[z² h²]/(n q_x) that is split off the new carrier. Later layers add nothing to it: x · g
     is the same at all layers of a homogeneous network (Euler).
 
     Args:
@@ -101,8 +102,9 @@ def sent_back(
         bias: What is added to the sum.
         fan_out: Outputs that one input feeds, those beyond a border left out.
         fan_in: Products in one output.
+        count: Elements over which x · g is the same behind and before the map: the features of a position, or all of an
+            image.
         scale: Factor on the product.
-        agreement: Correlation of ζ over the outputs that one input feeds.
         rho_position: Correlation of the result between positions.
         rho_sample: Between samples.
         profile: Its profile.
@@ -113,19 +115,21 @@ def sent_back(
     square = fan_out * (variance + mean * mean) * received.mean_square
     square += mean * mean * fan_out * max(fan_out - 1.0, 0.0) * received.common_mean**2
     spread = math.sqrt(y.variance)
-    along = fan_out * variance * received.common / spread * math.sqrt(agreement) if spread > 0.0 else 0.0
+    along = fan_out * variance * received.common / spread if spread > 0.0 else 0.0
     # On the typical path a sum is shorter than its weights' variance says, and x · g stays what it is.
     expected = fan_in * variance * x.mean_square + (bias.distribution.variance if isinstance(bias, Parameter) else 0.0)
     along *= min(y.variance / expected, 1.0) if context.typical and expected > 0.0 else 1.0
-    by_chance = fan_out * variance * received.chance / (fan_in * x.mean_square) if x.mean_square > 0.0 else 0.0
+    by_chance = fan_out * variance * received.chance / (count * x.mean_square) if x.mean_square > 0.0 else 0.0
     by_chance = min(by_chance, square / x.mean_square) if x.mean_square > 0.0 else 0.0
     amplitude = math.copysign(math.hypot(along, math.sqrt(by_chance)), along)
+    # What is orthogonal to y has nothing along x to send.
+    square *= 1.0 - min(received.split, 1.0)
     return context.fresh(
-        square - by_chance * x.mean_square,
+        max(square - by_chance * x.mean_square, 0.0),
         rho_position=rho_position,
         rho_sample=rho_sample,
         common=amplitude * x.table if amplitude else None,
-        split=True,
+        split=1.0 / max(count, 1.0),
         profile=profile,
         assumed=assumed,
     )

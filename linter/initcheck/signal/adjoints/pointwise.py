@@ -11,15 +11,15 @@ import numpy as np
 from initcheck.graph import Node, Op, Parameter
 from initcheck.signal.adjoints.conditional import parameter_gradient, reduced, seen_from
 from initcheck.signal.functions import FUNCTIONS, apply
+from initcheck.signal.gradient import Gradient
 from initcheck.signal.operands import Factor, factors, operand
-from initcheck.signal.quadrature import NODES
+from initcheck.signal.quadrature import NODES, Table, expectation
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from initcheck.signal.adjoint import BackwardContext, Sent
-    from initcheck.signal.gradient import Gradient
     from initcheck.signal.law import Argument
 
 __all__ = [
@@ -45,12 +45,28 @@ class ElementwiseAdjoint:
         context: BackwardContext,
     ) -> tuple[Sent, ...]:
         """Gradient of the argument."""
-        del outputs, context
-        x, g = args[0], gradients[0]
+        del context
+        x, y, g = args[0], outputs[0], gradients[0]
         name = node.attributes["function"]
         if not isinstance(x, Signal) or g is None or name not in FUNCTIONS:
             return (None,)
-        return (g.times(apply(name, x.table, **dict(node.attributes.get("arguments", {})))[1]),)
+        slope = apply(name, x.table, **dict(node.attributes.get("arguments", {})))[1]
+        return (_without_split(g, y, slope).times(slope),)
+
+
+def _without_split(g: Gradient, y: Signal | None, slope: Table) -> Gradient:
+    """Carriers orthogonal to y lose more to f' than others do: what they lack lies where f' lets most through.
+
+    Of a direction y that E[f'² y²]/E[y²] = r E[f'²] of is let through, the rest passes (1 - r/n)/(1 - 1/n).
+    """
+    if y is None or g.split <= 0.0 or y.mean_square <= 0.0:
+        return g
+    passed = expectation(slope * slope)
+    if passed <= 0.0:
+        return g
+    more = expectation((slope * y.table) ** 2) / (passed * y.mean_square) - 1.0
+    factor = math.sqrt(min(max(1.0 - g.split * more, 0.0), 2.0))
+    return replace(g, carriers={key: factor * h for key, h in g.carriers.items()})
 
 
 class DropoutAdjoint:
@@ -96,15 +112,15 @@ class SumAdjoint:
         context: BackwardContext,
     ) -> tuple[Sent, ...]:
         """Gradients of both operands."""
-        del node
         out, g = outputs[0], gradients[0]
         if out is None or g is None:
             return (None, None)
         first, second = args[0], args[1]
-        return (
-            self._part(first, second, 1.0, out, g, context),
-            self._part(second, first, self.sign, out, g, context),
-        )
+        parts = [self._part(first, second, 1.0, out, g, context), self._part(second, first, self.sign, out, g, context)]
+        skip = context.skip_index.get(node.name)
+        if skip is not None and isinstance(part := parts[skip], Gradient) and g.common is not None:
+            parts[skip] = _against_branch(part, args[skip], args[1 - skip], self.sign, out, g.split)
+        return tuple(parts)
 
     def _part(
         self, x: Argument, other: Argument, sign: float, out: Signal, g: Gradient, context: BackwardContext
@@ -116,9 +132,38 @@ class SumAdjoint:
         if x.source.index != out.source.index and isinstance(other, Signal):
             mine, theirs = (1.0, self.sign) if sign == 1.0 else (self.sign, 1.0)
             g = seen_from(g, out, x, other, context, lambda a, b: mine * a + theirs * b)
+            g = replace(g, split=g.split * _cosine_square(x, other, self.sign, out))
         elif x.source.index != out.source.index:
             g = _through_shift(g, x, out)
         return reduced(g if sign == 1.0 else g.scaled(sign), x, out, context)
+
+
+def _cosine_square(x: Signal, other: Signal, sign: float, out: Signal) -> float:
+    """Of x and x ± y over units and positions, the operands being independent given their means."""
+    if x.mean_square <= 0.0 or out.mean_square <= 0.0:
+        return 0.0
+    inner = x.mean_square + sign * x.mean * other.mean
+    return min(inner * inner / (x.mean_square * out.mean_square), 1.0)
+
+
+def _against_branch(
+    part: Gradient, skip: Argument, branch: Argument, sign: float, out: Signal, split: float
+) -> Gradient:
+    """The skip's gradient less what will meet that of the branch with the opposite sign.
+
+    x · g of the skip and of the branch add to x · g of the sum, which the ξ have no part in: what one has of it the
+    other lacks, and where both arrive at the fork, 2 ((q_x + m)(q_f + m)/q - m)/(n q_x) of the mean square cancels, m
+    the product of the means and 1/n the ``split``.
+    """
+    if not isinstance(skip, Signal) or not isinstance(branch, Signal):
+        return part
+    if skip.mean_square <= 0.0 or out.mean_square <= 0.0:
+        return part
+    both = sign * skip.mean * branch.mean
+    joint = (skip.mean_square + both) * (branch.mean_square + both) / out.mean_square - both
+    lost = min(max(2.0 * split * joint / skip.mean_square, 0.0), 0.5)
+    factor = math.sqrt(1.0 - lost)
+    return replace(part, carriers={key: factor * h for key, h in part.carriers.items()})
 
 
 def _through_shift(g: Gradient, x: Signal, out: Signal) -> Gradient:

@@ -83,10 +83,15 @@ def averaged_back(
         rho_position=inside + (1.0 - inside) * rho,
         rho_sample=sample,
         common=np.full_like(WEIGHTS, along) if along else None,
-        split=g.split,
+        split=g.split * _shared(x),
         profile=profile,
         assumed=g.assumed,
     )
+
+
+def _shared(x: Signal) -> float:
+    """Squared cosine of a position and the mean over positions."""
+    return min(max(x.pair_position / x.mean_square, 0.0), 1.0) if x.mean_square > 0.0 else 0.0
 
 
 class MaxPoolAdjoint:
@@ -168,7 +173,6 @@ class ReduceAdjoint:
                 rho_position=g.rho_position,
                 rho_sample=g.rho_sample,
                 common=np.full_like(WEIGHTS, along) if along else None,
-                split=g.split,
                 assumed=g.assumed,
             )
             return (back, *rest)
