@@ -124,6 +124,7 @@ class DeferredRoute:
         method: The method as people call it (``init_weights()``).
         evidence: Why the model is known to go this way, empty where it only could.
         called: Whether the factory calls the method as well.
+        applied: Whether it goes from layer to layer, so that a model may well do more after it.
         coverage: Share of the elements of weights of two or more axes that the method writes.
         differences: What it leaves otherwise, in order of the model.
     """
@@ -131,6 +132,7 @@ class DeferredRoute:
     method: str
     evidence: str = ""
     called: bool = True
+    applied: bool = False
     coverage: float = 1.0
     differences: tuple[DeferredDifference, ...] = ()
 

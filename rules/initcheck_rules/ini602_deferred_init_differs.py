@@ -59,10 +59,11 @@ class DeferredInitDiffers:
         That a method is meant for the deferred route shows where transformers promises it, where it takes a device, or
         where the factory leaves the model on the meta device. There an unwritten parameter is an error and another law
         a warning. Elsewhere both are notes, since a model that is never deferred is healthy, and there are none for a
-        method that writes less than half of the weights: it is no initialisation of the whole. Plain layers that could
-        reset themselves are no such method unless the factory leaves the model on the meta device. Laws are compared
-        where both are exact, tied parameters only if none of their names is written, models that had to be built for
-        real not at all.
+        method that writes less than half of the weights or some layer in part, since it counts on what the constructor
+        wrote, nor on laws that a constructor chooses after ``apply(_init_weights)``, which is the usual order. Plain
+        layers that could reset themselves are no such method unless the factory leaves the model on the meta device.
+        Laws are compared where both are exact, tied parameters only if none of their names is written, models that had
+        to be built for real not at all.
 
     References:
         PyTorch, torch.nn.Module.to_empty and the FSDP notes on meta-device initialisation. Transformers,
@@ -80,10 +81,12 @@ class DeferredInitDiffers:
         """At most two findings: what is left unwritten, and what is drawn by another law."""
         construction = analysis.graph.construction
         route = construction.deferred if construction is not None else None
-        if construction is None or route is None or not (route.evidence or route.coverage >= WHOLE):
+        if construction is None or route is None or not (route.evidence or _is_complete(construction, route)):
             return
         forgotten = [difference for difference in route.differences if difference.deferred is None]
         changed = [difference for difference in route.differences if difference.deferred is not None]
+        if route.applied and not route.evidence:
+            changed = []
         if forgotten:
             yield self._forgotten(route, forgotten)
         if changed:
@@ -165,6 +168,14 @@ class DeferredInitDiffers:
     def good() -> Graph:
         """A method that does all of it."""
         return _network(complete=True)
+
+
+def _is_complete(construction: Construction, route: DeferredRoute) -> bool:
+    """Whether a method writes most of the model, and no layer in part, as if nothing had been written before."""
+    forgotten = {difference.name for difference in route.differences if difference.deferred is None}
+    owners = {owner_of(name) for name in forgotten}
+    in_part = any(owner_of(name) in owners and name not in forgotten for name in construction.parameters)
+    return route.coverage >= WHOLE and not in_part
 
 
 def _more(differences: Sequence[DeferredDifference]) -> str:

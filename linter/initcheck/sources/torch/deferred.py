@@ -43,6 +43,7 @@ class Route:
         run: Calls it for a module.
         evidence: Why the module is known to be made for it, empty where it only could be.
         of_layers: Whether it is no method of the model but one of each of its layers.
+        is_callback: Whether it is a method of the model that is applied to each of its layers.
     """
 
     method: str
@@ -50,6 +51,7 @@ class Route:
     run: Callable[[torch.nn.Module], Any]
     evidence: str = ""
     of_layers: bool = False
+    is_callback: bool = False
 
 
 def find_route(module: torch.nn.Module, root: Path) -> Route | None:
@@ -66,7 +68,8 @@ def find_route(module: torch.nn.Module, root: Path) -> Route | None:
         if _is_offered(module, name) and not _is_torch(getattr(type(module), name, None)):
             return Route(name, f"{name}()", methodcaller(name), _evidence(module, name, root))
     if _is_callback(module, _CALLBACK) and not _is_torch(getattr(type(module), _CALLBACK, None)):
-        return Route(_CALLBACK, f"apply({_CALLBACK})", lambda twin: twin.apply(getattr(twin, _CALLBACK)))
+        shown = f"apply({_CALLBACK})"
+        return Route(_CALLBACK, shown, lambda twin: twin.apply(getattr(twin, _CALLBACK)), is_callback=True)
     owners = [child for child in module.modules() if any(True for _ in child.parameters(recurse=False))]
     if owners and all(_is_offered(owner, "reset_parameters") for owner in owners):
         return Route("reset_parameters", "reset_parameters() of each layer", _reset, of_layers=True)

@@ -94,6 +94,7 @@ def _compared(
         method=route.shown,
         evidence="the factory leaves the model on the meta device" if awaited else route.evidence,
         called=any(_calls(record, route.method) for record in built.parameters.values()),
+        applied=route.of_layers or route.is_callback,
         coverage=_elements(built, written) / total if total else 0.0,
         differences=tuple(_differences(built, deferred, read, locator)),
     )
