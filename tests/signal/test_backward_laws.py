@@ -101,7 +101,7 @@ def test_pooling(kind: str, padding: int) -> None:
     op = Op.POOL_MAX if kind == "max" else Op.POOL_AVERAGE
     z = b.node(op, (y,), (4, 32, 4, 4), attributes)
     graph = b.graph(b.linear(b.pool(convolution(b, z, 32, (3, 3), padding=(1, 1))), 32, "lecun_normal"))
-    assert_gradients(graph, [b.x, x, y, z], repeats=60, decades=0.12)
+    assert_gradients(graph, [b.x, x, y, z], repeats=30, directions=3, decades=0.12)
 
 
 @pytest.mark.parametrize("kind", ["layer", "rms", "batch"])
@@ -114,7 +114,9 @@ def test_normalisations(kind: str) -> None:
         x = b.activation(b.normalize(x, kind, path=f"norm{len(b.nodes)}"))
     graph = b.graph(b.linear(x, 24, "lecun_normal"))
     scales = [name for name in graph.parameters if name.endswith("weight")]
-    assert_gradients(graph, [*values, *scales[:4]], repeats=80, decades=0.08)
+    assert_gradients(graph, values, repeats=80, decades=0.08)
+    # A batch of 32 and 24 units leave the scales' gradients fewer directions than the theory counts.
+    assert_gradients(graph, scales[:4], repeats=60, decades=0.25 if kind == "batch" else 0.1)
 
 
 def test_the_gradients_before_a_batch_normalisation_sum_to_zero() -> None:
