@@ -9,16 +9,15 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
-from initcheck.signal.quadrature import NODES, Table, correlation_of, expectation, hermite_powers
+from initcheck.signal.quadrature import NODES, Table, correlation_of, expectation, hermite_powers, pair_moment
 from initcheck.signal.signal import Signal, Source, gaussian_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from numpy.typing import NDArray
-
     from initcheck.graph import Axis, Constant, Node, Parameter, Value
     from initcheck.signal.marginal import Marginal
+    from initcheck.signal.profile import Profile
 
 __all__ = ["BATCH_SIZE", "Argument", "Context", "Law", "Moments", "moments_of"]
 
@@ -43,6 +42,7 @@ class Moments:
         pair_position: E[x_a x_b], two positions of one sample.
         pair_sample: E[x x'], two samples.
         perturbation: Mean-square response to a small input perturbation.
+        pair_perturbation: E[δx_a δx_b] of that response, two positions of one sample.
     """
 
     mean_square: float
@@ -50,6 +50,7 @@ class Moments:
     pair_position: float
     pair_sample: float
     perturbation: float
+    pair_perturbation: float = 0.0
 
     def scaled(self, power: float, mean: float | None = None) -> Moments:
         """Multiplied by an independent factor of second moment ``power`` and mean ``mean`` (default its root)."""
@@ -60,12 +61,15 @@ class Moments:
             power * self.pair_position,
             power * self.pair_sample,
             power * self.perturbation,
+            power * self.pair_perturbation,
         )
 
 
 def moments_of(signal: Signal) -> Moments:
     """The moments of a signal."""
-    return Moments(signal.mean_square, signal.mean, signal.pair_position, signal.pair_sample, signal.gain)
+    return Moments(
+        signal.mean_square, signal.mean, signal.pair_position, signal.pair_sample, signal.gain, signal.pair_gain
+    )
 
 
 @dataclass(slots=True)
@@ -160,7 +164,7 @@ class Context:
         realized: bool = False,
         uncertainty: float = 0.0,
         marginal: Marginal | None = None,
-        profile: NDArray[np.float64] | None = None,
+        profile: Profile | None = None,
     ) -> Signal:
         """A signal over a new source.
 
@@ -175,7 +179,7 @@ class Context:
             realized: Whether its length over units is fixed.
             uncertainty: Variance in squared decades.
             marginal: Shape of its distribution and response where it is not Gaussian.
-            profile: Spatial profile, mean 1.
+            profile: Mean square over positions relative to its mean.
         """
         noise = noise or {}
         if self.typical and parents:
@@ -188,12 +192,16 @@ class Context:
             mean_square = mean = 0.0
         variance = max(mean_square - mean * mean, 0.0)
         base, powers = _shape_base(mean, variance, None if marginal is None else marginal.table)
+        slope = np.ones_like(base) if marginal is None else marginal.slope
+        rho_position = _rho(moments.pair_position, mean, variance, powers)
+        respond_alike = 1.0 if marginal is None else pair_moment(hermite_powers(slope), rho_position)
         source = Source(
             index=self.next_index(),
             base=base,
-            rho_position=_rho(moments.pair_position, mean, variance, powers),
+            rho_position=rho_position,
             rho_sample=_rho(moments.pair_sample, mean, variance, powers),
             perturbation=min(max(moments.perturbation, 0.0), _LARGEST),
+            rho_perturbation=_share(moments.pair_perturbation, moments.perturbation * respond_alike),
             noise=noise,
             realized=realized,
             uncertainty=uncertainty,
@@ -202,7 +210,7 @@ class Context:
             like,
             source=source,
             table=base,
-            slope=np.ones_like(base) if marginal is None else marginal.slope,
+            slope=slope,
             stretch=base,
             shape=shape,
             axes=axes,
@@ -241,6 +249,7 @@ def _typical(moments: Moments, noise: Mapping[int, float], parents: Sequence[Sig
         moments.pair_position * shift,
         moments.pair_sample * shift,
         moments.perturbation * shift,
+        moments.pair_perturbation * shift,
     )
 
 
@@ -253,6 +262,10 @@ def _shape_base(mean: float, variance: float, marginal: Table | None) -> tuple[T
         return gaussian_table(mean, variance), None
     base = mean + (marginal - location) * (math.sqrt(variance) / spread)
     return base, hermite_powers(base)
+
+
+def _share(part: float, whole: float) -> float:
+    return min(max(part / whole, 0.0), 1.0) if whole > 0.0 and math.isfinite(whole) else 0.0
 
 
 def _rho(pair: float, mean: float, variance: float, powers: Table | None) -> float:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from initcheck.graph import Axis
+from initcheck.signal.profile import powered
 from initcheck.signal.quadrature import NODES, WEIGHTS, Table, expectation, hermite_powers, pair_moment, trigamma
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+
+    from initcheck.signal.profile import Profile
 
 __all__ = ["Logits", "Mixing", "Signal", "Source", "gaussian_table"]
 
@@ -34,6 +37,7 @@ class Source:
         rho_sample: Correlation of z between two samples, same unit and position.
         perturbation: Mean square of the change of x0 when the model's input (the embedding's output for integer inputs)
             changes by an independent perturbation of mean square 1.
+        rho_perturbation: Correlation of that change between two positions of one sample, same unit.
         noise: ln M of the source as a linear combination of independent unit-variance variables {index: coefficient}.
         realized: Whether the mean square over units is fixed (after a normalisation, an orthogonal map or a sum) and
             only functions of it fluctuate.
@@ -46,6 +50,7 @@ class Source:
     rho_position: float
     rho_sample: float
     perturbation: float
+    rho_perturbation: float = 0.0
     noise: Mapping[int, float] = field(default_factory=dict)
     realized: bool = False
     uncertainty: float = 0.0
@@ -76,11 +81,15 @@ class Mixing:
         same: E Σ_b A_ab², the weight with which a query sees one value.
         other: E Σ_b A_ab A_a'b, the overlap of two queries.
         perturbation: Mean square of Σ_b δA_ab v_b per unit variance of v.
+        logits: Of which they are the softmax.
+        profile: Of the logits.
     """
 
     same: float
     other: float
     perturbation: float
+    logits: Logits
+    profile: Profile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +109,8 @@ class Signal:
             gain.
         start_mean_square: Mean square at the segment's start.
         growth: log10 of the growth of the mean square over residual additions in the segment.
-        profile: Mean square over the spatial axes relative to its mean, None when uniform.
+        profile: Mean square over positions relative to its mean, as an array that broadcasts to the shape; None when
+            uniform (``signal/profile.py``).
         assumed: Whether an operation before it in the segment was not understood.
         own_noise: What the finite number of units adds to ln M when x is summed over, beyond the source's noise, as a
             combination of independent variables; None while nobody asked.
@@ -120,7 +130,7 @@ class Signal:
     reference: float
     start_mean_square: float
     growth: float = 0.0
-    profile: NDArray[np.float64] | None = None
+    profile: Profile | None = None
     assumed: bool = False
     own_noise: Mapping[int, float] | None = None
     logits: Logits | None = None
@@ -156,6 +166,11 @@ class Signal:
     def pair_sample(self) -> float:
         """E[x x'], two samples, same unit and position."""
         return self._pair(self.source.rho_sample)
+
+    @property
+    def pair_gain(self) -> float:
+        """E[δx_a δx_b], two positions of one sample, same unit; where a profile exists, positions of mean length."""
+        return self.source.perturbation * self.source.rho_perturbation * self._slope_pair()
 
     @property
     def elasticity(self) -> float:
@@ -232,6 +247,7 @@ class Signal:
             table=value,
             slope=slope * self.slope,
             stretch=slope * self.stretch,
+            profile=self.profile if self.profile is None else powered(self.profile, self._exponent(value, slope)),
         ).fresh()
 
     def fresh(self) -> Signal:
@@ -257,6 +273,17 @@ class Signal:
         if rho >= 1.0:
             return self.mean_square
         return pair_moment(hermite_powers(self.table), rho)
+
+    def _slope_pair(self) -> float:
+        """E[f'(z_a) f'(z_b)] at two positions of one sample."""
+        if self.source.rho_position >= 1.0:
+            return float(WEIGHTS @ (self.slope * self.slope))
+        return pair_moment(hermite_powers(self.slope), self.source.rho_position)
+
+    def _exponent(self, value: Table, slope: Table) -> float:
+        """D ln E[f²] / d ln E[x²] of a function given by its value and derivative on the table."""
+        square = expectation(value * value)
+        return expectation(value * slope * self.table) / square if square > 0.0 else 1.0
 
     def _size(self, wanted: Axis) -> int:
         return math.prod((n for n, axis in zip(self.shape, self.axes, strict=True) if axis is wanted), start=1)

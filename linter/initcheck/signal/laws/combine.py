@@ -12,13 +12,22 @@ from initcheck.graph import Axis, Node
 from initcheck.signal.functions import apply
 from initcheck.signal.law import Argument, Context, Moments
 from initcheck.signal.marginal import product_marginal, shape_of, sum_marginal
-from initcheck.signal.operands import Factor, Operand, aligned, factor_signal, factors, join, operand, output_layout
+from initcheck.signal.operands import (
+    Factor,
+    Operand,
+    aligned,
+    factor_profile,
+    factor_signal,
+    factors,
+    join,
+    operand,
+    output_layout,
+)
+from initcheck.signal.profile import joint, padded, pair_share, product
 from initcheck.signal.signal import Logits, Signal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from initcheck.signal.quadrature import Table
 
 __all__ = ["Axes", "ProductLaw", "QuotientLaw", "SumLaw", "multiply"]
 
@@ -88,6 +97,9 @@ class SumLaw:
                 stretch=x.stretch + self.sign * y.stretch,
                 shape=shape,
                 axes=axes,
+                profile=joint(
+                    ((part.mean_square, padded(part.profile, len(shape))) for part in (x, y)),
+                ),
             ).fresh()
         if x.logits is not None and y.logits is None and y.gain == 0.0:
             # A learned position bias spreads the logits over keys but does not see the input.
@@ -130,12 +142,17 @@ def _add_independent(
     left, right = aligned(x, shape, axes), aligned(y, shape, axes)
     cross = 2.0 * sign * left.mean * right.mean
     square = left.mean_square + right.mean_square + cross
+    first, second = padded(x.profile, len(shape)), padded(y.profile, len(shape))
+    profile = joint(((left.mean_square, first), (right.mean_square, second), (max(cross, 0.0), None)))
+    count = math.prod(n for n, axis in zip(shape, axes, strict=True) if axis is Axis.POSITION)
+    of_first, of_second, of_sum = (pair_share(part, count) for part in (first, second, profile))
     moments = Moments(
         square,
         left.mean + sign * right.mean,
-        left.pair_position + right.pair_position + cross,
+        (of_first * left.pair_position + of_second * right.pair_position + cross) / (of_sum or 1.0),
         left.pair_sample + right.pair_sample + cross,
         left.perturbation + right.perturbation,
+        (of_first * left.pair_perturbation + of_second * right.pair_perturbation) / (of_sum or 1.0),
     )
     noise: dict[int, float] = {}
     uncertainty = 0.0
@@ -160,7 +177,7 @@ def _add_independent(
         realized=True,
         uncertainty=uncertainty,
         marginal=marginal,
-        profile=_joint_profile(x, y),
+        profile=profile,
     )
     joined = join(result, x, y, node.name, context)
     skip_index = context.skip_index.get(node.name)
@@ -182,15 +199,6 @@ def _inner_product_noise(left: Moments, right: Moments, square: float, shape: tu
     shared = (left.pair_position - left.mean**2) / variance_x * (right.pair_position - right.mean**2) / variance_y
     effective = (1.0 / positions + (1.0 - 1.0 / positions) * max(shared, 0.0)) / max(units, 1)
     return 4.0 * variance_x * variance_y / (square * square) * effective
-
-
-def _joint_profile(x: Signal, y: Signal) -> Table | None:
-    if x.profile is None or y.profile is None or x.profile.shape != y.profile.shape:
-        return x.profile if y.profile is None and x.shape == y.shape else None
-    total = x.mean_square + y.mean_square
-    if total <= 0.0:
-        return None
-    return (x.mean_square * x.profile + y.mean_square * y.profile) / total
 
 
 class ProductLaw:
@@ -255,17 +263,20 @@ def _multiply_pointwise(x: Signal, y: Signal, shape: tuple[int, ...], axes: Axes
         stretch=x.stretch * y.table + x.table * y.stretch,
         shape=shape,
         axes=axes,
+        profile=product(padded(x.profile, len(shape)), padded(y.profile, len(shape)))[1],
     ).fresh()
 
 
 def _multiply_factor(x: Signal, factor: Factor, shape: tuple[int, ...], axes: Axes, context: Context) -> Signal:
     left, right = aligned(x, shape, axes), factors(factor, shape, axes)
+    level, profile = product(padded(x.profile, len(shape)), factor_profile(factor, shape, axes))
     moments = Moments(
-        left.mean_square * right.mean_square,
+        level * left.mean_square * right.mean_square,
         left.mean * right.mean,
-        left.pair_position * right.pair_position,
-        left.pair_sample * right.pair_sample,
-        left.perturbation * right.mean_square,
+        level * left.pair_position * right.pair_position,
+        level * left.pair_sample * right.pair_sample,
+        level * left.perturbation * right.mean_square,
+        level * left.pair_perturbation * right.pair_position,
     )
     return context.create(
         moments,
@@ -277,7 +288,7 @@ def _multiply_factor(x: Signal, factor: Factor, shape: tuple[int, ...], axes: Ax
         realized=True,
         uncertainty=x.uncertainty**2,
         marginal=shape_of(x, factor.mean),
-        profile=x.profile,
+        profile=profile,
     )
 
 
@@ -285,12 +296,14 @@ def _multiply_independent(
     x: Signal, y: Signal, shape: tuple[int, ...], axes: Axes, node: Node, context: Context
 ) -> Signal:
     left, right = aligned(x, shape, axes), aligned(y, shape, axes)
+    level, profile = product(padded(x.profile, len(shape)), padded(y.profile, len(shape)))
     moments = Moments(
-        left.mean_square * right.mean_square,
+        level * left.mean_square * right.mean_square,
         left.mean * right.mean,
-        left.pair_position * right.pair_position,
-        left.pair_sample * right.pair_sample,
-        right.mean_square * left.perturbation + left.mean_square * right.perturbation,
+        level * left.pair_position * right.pair_position,
+        level * left.pair_sample * right.pair_sample,
+        level * (right.mean_square * left.perturbation + left.mean_square * right.perturbation),
+        level * (right.pair_position * left.pair_perturbation + left.pair_position * right.pair_perturbation),
     )
     noise = x.noise()
     for index, coefficient in y.noise().items():
@@ -308,6 +321,6 @@ def _multiply_independent(
         realized=True,
         uncertainty=x.uncertainty**2 + y.uncertainty**2,
         marginal=shape_of(carrier, other.mean) if nearly_constant else product_marginal(x, y),
-        profile=x.profile if x.shape == shape else y.profile,
+        profile=profile,
     )
     return join(result, x, y, node.name, context, additive=False)

@@ -12,10 +12,13 @@ from initcheck.distribution import Family
 from initcheck.graph import Axis, Constant, Node, Parameter
 from initcheck.signal.axes import token_axes
 from initcheck.signal.law import Argument, Context, Moments, moments_of
+from initcheck.signal.profile import joint, pair_share
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from initcheck.signal.profile import Profile
 
 __all__ = ["EmbeddingLaw", "LinearLaw", "bias_share", "is_identity", "weight_uncertainty", "weighted_sum"]
 
@@ -49,24 +52,30 @@ def weighted_sum(moments: Moments, weight: Parameter, fan_in: float, cross: floa
         pair_position=second(moments.pair_position),
         pair_sample=second(moments.pair_sample),
         perturbation=fan_in * (variance + mean * mean) * moments.perturbation,
+        pair_perturbation=fan_in * (variance + mean * mean) * moments.pair_perturbation,
     )
 
 
-def add_bias(moments: Moments, bias: Parameter | None, scale: float = 1.0) -> Moments:
-    """Moments after a bias, which all positions and samples share (THEORY 2.2)."""
+def add_bias(
+    moments: Moments, bias: Parameter | None, scale: float = 1.0, profile: Profile | None = None, positions: int = 1
+) -> tuple[Moments, Profile | None]:
+    """Moments and profile after a bias, which all positions and samples share (THEORY 2.2)."""
     if bias is None:
-        return moments
+        return moments, profile
     law = bias.distribution
     mean = scale * law.effective_mean
     square = scale * scale * (law.variance + law.effective_mean**2)
     cross = 2.0 * moments.mean * mean
-    return Moments(
-        moments.mean_square + square + cross,
-        moments.mean + mean,
-        moments.pair_position + square + cross,
-        moments.pair_sample + square + cross,
-        moments.perturbation,
+    flattened = joint(((moments.mean_square, profile), (square + cross, None)))
+    pairs = moments.pair_position * pair_share(profile, positions) + square + cross
+    after = replace(
+        moments,
+        mean_square=moments.mean_square + square + cross,
+        mean=moments.mean + mean,
+        pair_position=pairs / (pair_share(flattened, positions) or 1.0),
+        pair_sample=moments.pair_sample + square + cross,
     )
+    return after, flattened
 
 
 def bias_share(before: Moments, after: Moments) -> float:
@@ -116,7 +125,8 @@ class LinearLaw:
             return (replace(x.scaled(scale * identity_factor(weight, fan_in)), shape=shape),)
         axes, inner = contract(x, axis)
         before = weighted_sum(inner, weight, fan_in, cross=_cross_units(x, axis)).scaled(scale * scale, scale)
-        after = add_bias(before, bias, bias_scale)
+        profile = x.profile if x.axes[axis] is Axis.FEATURE else None
+        after, profile = add_bias(before, bias, bias_scale, profile, x.positions)
         share = bias_share(before, after)
         return (
             context.create(
@@ -128,6 +138,7 @@ class LinearLaw:
                 parents=(x,),
                 realized=weight.distribution.family is Family.ORTHOGONAL and share > 0.999,
                 uncertainty=share * share * (x.uncertainty**2 + weight_uncertainty(weight)),
+                profile=profile,
             ),
         )
 
@@ -145,7 +156,7 @@ def contract(x: Signal, axis: int) -> tuple[tuple[Axis, ...], Moments]:
     swapped = tuple(
         Axis.FEATURE if i == axis else Axis.POSITION if kind is Axis.FEATURE else kind for i, kind in enumerate(x.axes)
     )
-    return swapped, replace(moments, pair_position=x.mean * x.mean)
+    return swapped, replace(moments, pair_position=x.mean * x.mean, pair_perturbation=0.0)
 
 
 def _cross_units(x: Signal, axis: int) -> float:

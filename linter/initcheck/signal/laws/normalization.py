@@ -6,17 +6,18 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from initcheck.graph import Axis, Node, Parameter
 from initcheck.signal.law import Argument, Context, Moments, moments_of
 from initcheck.signal.marginal import shape_of
 from initcheck.signal.operands import Factor, operand
+from initcheck.signal.profile import joint, levelled, pair_share, root_share
 from initcheck.signal.quadrature import expectation
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from initcheck.signal.profile import Profile
 
 __all__ = ["NormalizeLaw"]
 
@@ -57,27 +58,32 @@ class NormalizeLaw:
             return (_stored_statistics(x, args, epsilon),)
         removed = _removed(kind, node, x, context)
         gamma, beta = _affine(args)
-        divisor = removed.variance + epsilon
+        passed, profile = _passed(kind, node, x, removed.variance, epsilon)
+        divisor = removed.variance / passed if passed > 0.0 else removed.variance + epsilon
         moments = moments_of(x)
         if kind == "rms":
-            centred = Moments(x.mean_square, x.mean, moments.pair_position, moments.pair_sample, moments.perturbation)
+            centred = moments
         else:
-            centred = Moments(
-                removed.variance,
-                0.0,
-                moments.pair_position - removed.position,
-                moments.pair_sample - removed.sample,
-                moments.perturbation,
+            centred = replace(
+                moments,
+                mean_square=removed.variance,
+                mean=0.0,
+                pair_position=moments.pair_position - removed.position,
+                pair_sample=moments.pair_sample - removed.sample,
             )
+        response = gamma.mean_square * _response(x, removed, divisor, centred=kind != "rms") / divisor
         scaled = Moments(
             gamma.mean_square * centred.mean_square / divisor,
             gamma.mean * centred.mean / math.sqrt(divisor),
             gamma.mean_square * centred.pair_position / divisor,
             gamma.mean_square * centred.pair_sample / divisor,
-            gamma.mean_square * _response(x, removed, divisor, centred=kind != "rms") * centred.perturbation / divisor,
+            response * centred.perturbation,
+            response * centred.pair_perturbation,
         )
         shifted = _shifted(scaled, beta)
-        kept = epsilon / divisor
+        if profile is not None:
+            profile = joint(((scaled.mean_square, profile), (shifted.mean_square - scaled.mean_square, None)))
+        kept = 1.0 - passed
         result = context.create(
             shifted,
             x,
@@ -87,7 +93,7 @@ class NormalizeLaw:
             realized=True,
             uncertainty=(kept * x.uncertainty) ** 2,
             marginal=None if gamma.mean == 0.0 else shape_of(x, gamma.mean),
-            profile=x.profile if kind in {"batch", "group", "instance"} else None,
+            profile=profile,
         )
         context.segments.closings[node.name] = x.segment_gain * x.start_mean_square / divisor if divisor > 0.0 else 0.0
         segment = context.segments.open(x.segment, node.name)
@@ -101,6 +107,21 @@ class NormalizeLaw:
                 assumed=False,
             ),
         )
+
+
+def _passed(kind: str, node: Node, x: Signal, variance: float, epsilon: float) -> tuple[float, Profile | None]:
+    """Mean of v/(v + ε) and the profile that is left.
+
+    What is normalised position by position has one length afterwards, as far as epsilon lets it.
+    """
+    if variance <= 0.0:
+        return 0.0, None
+    axes = _normalised_axes(kind, node, x)
+    alone = x.profile is not None and all(x.profile.shape[axis] == 1 for axis in axes)
+    if x.profile is None or not alone:
+        return variance / (variance + epsilon), x.profile
+    own = variance * x.profile
+    return levelled(own / (own + epsilon))
 
 
 def _response(x: Signal, removed: _Removed, divisor: float, *, centred: bool) -> float:
@@ -136,12 +157,12 @@ def _affine(args: Sequence[Argument]) -> tuple[Factor, Factor]:
 def _shifted(moments: Moments, beta: Factor) -> Moments:
     cross = 2.0 * moments.mean * beta.mean
     add = beta.mean_square + cross
-    return Moments(
-        moments.mean_square + add,
-        moments.mean + beta.mean,
-        moments.pair_position + add,
-        moments.pair_sample + add,
-        moments.perturbation,
+    return replace(
+        moments,
+        mean_square=moments.mean_square + add,
+        mean=moments.mean + beta.mean,
+        pair_position=moments.pair_position + add,
+        pair_sample=moments.pair_sample + add,
     )
 
 
@@ -149,11 +170,9 @@ def _removed(kind: str, node: Node, x: Signal, context: Context) -> _Removed:
     features, positions = _group(kind, node, x)
     if kind == "rms":
         return _Removed(0.0, 0.0, x.mean_square, float(features * positions))
-    # Positions of unequal length share less than their pair moment says: squared mean root of the profile (THEORY 2.6).
-    share = 1.0 if x.profile is None else float(np.mean(np.sqrt(np.maximum(x.profile, 0.0)))) ** 2
     coherent = x.mean * x.mean
-    within = (x.mean_square + (positions - 1) * share * x.pair_position) / positions
-    between = share * x.pair_sample
+    within = (x.mean_square + (positions - 1) * pair_share(x.profile, x.positions) * x.pair_position) / positions
+    between = root_share(x.profile) * x.pair_sample
     if kind == "batch":
         common = (within + (context.batch - 1) * between) / context.batch
         return _Removed(common, common, max(x.mean_square - common, 0.0), float(context.batch * positions))
