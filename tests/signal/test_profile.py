@@ -1,4 +1,4 @@
-"""Positions of unequal length: bookkeeping, causal masks, class tokens and tables of sines, against sampled networks."""
+"""Positions of unequal length: causal masks, class tokens, tables of sines and the bookkeeping, against samples."""
 
 from __future__ import annotations
 

@@ -6,11 +6,12 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from initcheck.graph import WEIGHTED, Graph, Node, Op
+from initcheck.graph import WEIGHTED, Axis, Constant, Graph, Node, Op
 from initcheck.signal.axes import input_axes
 from initcheck.signal.law import Argument, Context, Moments
 from initcheck.signal.laws import LAWS
 from initcheck.signal.laws.opaque import OpaqueLaw
+from initcheck.signal.laws.shape import moved_constant
 from initcheck.signal.ledger import Contribution, Quantity, contributions
 from initcheck.signal.segments import Segment, find_segments
 from initcheck.signal.signal import Signal
@@ -75,6 +76,8 @@ class _Fold:
         self.signals: dict[str, Signal | None] = {}
         self.ledger: list[Contribution] = []
         self.guessed: set[str] = set()
+        # Constants that operations have only moved about.
+        self.known: dict[str, Constant] = {}
         # Noise index -> (node, path, reason) of the layer whose finite width it is.
         self.owners: dict[int, tuple[str, str, str]] = {}
         # Values that no layer has transformed yet.
@@ -101,23 +104,34 @@ class _Fold:
         value = self.graph.values[name]
         if not value.is_float or value.shape is None:
             return None
+        axes = input_axes(self.graph, name, self.structure.consumers)
+        elements = math.prod(n for n, axis in zip(value.shape, axes, strict=True) if axis is not Axis.BATCH)
         return self.context.create(
             Moments(1.0, 0.0, 0.0, 0.0, 1.0),
             self.context.root(1.0),
             shape=value.shape,
-            axes=input_axes(self.graph, name, self.structure.consumers),
+            axes=axes,
+            scale_response={self.context.next_index(): 1.0 / math.sqrt(max(elements, 1))},
             realized=True,
         )
 
     def _argument(self, name: str) -> Argument:
-        if name in self.signals:
+        if self.signals.get(name) is not None:
             return self.signals[name]
+        if name in self.known:
+            return self.known[name]
+        if name in self.signals:
+            return None
         return self.graph.parameters.get(name) or self.graph.constants.get(name)
 
     def _visit(self, node: Node) -> None:
         args = [self._argument(name) for name in node.inputs]
         inputs = [arg for arg in args if isinstance(arg, Signal)]
         outputs = LAWS[node.op].forward(node, args, self.context)
+        if args and isinstance(args[0], Constant) and node.outputs:
+            moved = moved_constant(node, args[0], self.context.shape(node))
+            if moved is not None:
+                self.known[node.outputs[0]] = moved
         if self._unanswered(node, inputs, outputs):
             self.guessed.add(node.name)
             outputs = _OPAQUE.forward(node, args, self.context)
@@ -136,7 +150,7 @@ class _Fold:
                 self.raw.add(name)
                 signal = _started_anew(signal)
             self._record(node, inputs, signal)
-            self.signals[name] = self._settled(name, signal, node)
+            self.signals[name] = self._aligned(name, self._settled(name, signal, node))
 
     def _unanswered(self, node: Node, inputs: list[Signal], outputs: tuple[Signal | None, ...]) -> bool:
         if not inputs or not node.outputs:
@@ -176,6 +190,17 @@ class _Fold:
         if together > 0.0:
             noise[self.shared[weight]] = math.sqrt(together)
         return replace(signal, own_noise=noise)
+
+    def _aligned(self, name: str, signal: Signal) -> Signal:
+        """Name what the response has along the value by chance, and merge what no other living value shares."""
+        if name in self.structure.bottlenecks and len(signal.source.scale_response) > 1:
+            power = math.fsum(c * c for c in signal.source.scale_response.values())
+            merged = {self.context.next_index(): math.sqrt(power)}
+            signal = replace(signal, source=replace(signal.source, scale_response=merged, shift_response={}))
+        readers = self.structure.consumers.get(name, ())
+        if signal.own_alignment is not None or all(reader.op in _NO_FINITE_WIDTH for reader in readers):
+            return signal
+        return replace(signal, own_alignment={self.context.next_index(): math.sqrt(signal.alignment())})
 
     def _merged(self, noise: Mapping[int, float]) -> dict[int, float]:
         """One variable for all noises but those of shared weights, which later uses add to."""

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
+from initcheck.graph import Axis
 from initcheck.signal.quadrature import NODES, Table, correlation_of, expectation, hermite_powers, pair_moment
-from initcheck.signal.signal import Signal, Source, gaussian_table
+from initcheck.signal.signal import Signal, Source, effective_elements, gaussian_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from initcheck.graph import Axis, Constant, Node, Parameter, Value
+    from initcheck.graph import Constant, Node, Parameter, Value
     from initcheck.signal.marginal import Marginal
     from initcheck.signal.profile import Profile
 
@@ -160,6 +161,9 @@ class Context:
         shape: tuple[int, ...],
         axes: tuple[Axis, ...],
         noise: Mapping[int, float] | None = None,
+        scale_response: Mapping[int, float] | None = None,
+        shift_response: Mapping[int, float] | None = None,
+        unit_variation: float | None = None,
         parents: Sequence[Signal] = (),
         realized: bool = False,
         uncertainty: float = 0.0,
@@ -175,6 +179,11 @@ class Context:
             shape: Sizes of its axes.
             axes: What its axes run over.
             noise: ln M as a combination of independent variables.
+            scale_response: ζ as a combination of independent variables, default that of an only parent. What the
+                perturbation of a sum of random weights has along it by chance comes on top.
+            shift_response: Change of the mean beyond ζ times the mean, in the same form.
+            unit_variation: Squared coefficient of variation over units of their mean squares, default that of an only
+                parent.
             parents: Signals whose own noise counts as new (THEORY 2.4).
             realized: Whether its length over units is fixed.
             uncertainty: Variance in squared decades.
@@ -195,13 +204,26 @@ class Context:
         slope = np.ones_like(base) if marginal is None else marginal.slope
         rho_position = _rho(moments.pair_position, mean, variance, powers)
         respond_alike = 1.0 if marginal is None else pair_moment(hermite_powers(slope), rho_position)
+        perturbation = min(max(moments.perturbation, 0.0), _LARGEST)
+        rho_perturbation = _share(moments.pair_perturbation, moments.perturbation * respond_alike)
+        if scale_response is None:
+            scale_response = parents[0].scale_response() if len(parents) == 1 else {}
+        if unit_variation is None:
+            unit_variation = parents[0].unit_variation if len(parents) == 1 else 0.0
+        if not realized:
+            shared = rho_perturbation * max(rho_position, 0.0)
+            elements = effective_elements(_count(shape, axes, Axis.FEATURE), _count(shape, axes, Axis.POSITION), shared)
+            scale_response = self._aligned(scale_response, perturbation, mean_square, elements)
         source = Source(
             index=self.next_index(),
             base=base,
             rho_position=rho_position,
             rho_sample=_rho(moments.pair_sample, mean, variance, powers),
-            perturbation=min(max(moments.perturbation, 0.0), _LARGEST),
-            rho_perturbation=_share(moments.pair_perturbation, moments.perturbation * respond_alike),
+            perturbation=perturbation,
+            rho_perturbation=rho_perturbation,
+            scale_response=scale_response,
+            shift_response=shift_response or {},
+            unit_variation=unit_variation,
             noise=noise,
             realized=realized,
             uncertainty=uncertainty,
@@ -216,9 +238,21 @@ class Context:
             axes=axes,
             profile=profile,
             own_noise=None,
+            own_alignment=None,
             logits=None,
             mixing=None,
         )
+
+    def _aligned(
+        self, response: Mapping[int, float], perturbation: float, mean_square: float, elements: float
+    ) -> Mapping[int, float]:
+        """ζ with what the rest of the perturbation has along a sum of random weights: δ⊥²/(q N) (THEORY 2.11)."""
+        if mean_square <= 0.0 or perturbation <= 0.0:
+            return {}
+        across = perturbation / mean_square - math.fsum(c * c for c in response.values())
+        if across <= 0.0:
+            return response
+        return {**response, self.next_index(): math.sqrt(across / elements)}
 
 
 class Law(Protocol):
@@ -262,6 +296,10 @@ def _shape_base(mean: float, variance: float, marginal: Table | None) -> tuple[T
         return gaussian_table(mean, variance), None
     base = mean + (marginal - location) * (math.sqrt(variance) / spread)
     return base, hermite_powers(base)
+
+
+def _count(shape: tuple[int, ...], axes: tuple[Axis, ...], kind: Axis) -> int:
+    return math.prod(n for n, axis in zip(shape, axes, strict=True) if axis is kind)
 
 
 def _share(part: float, whole: float) -> float:

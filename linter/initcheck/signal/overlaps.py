@@ -20,7 +20,8 @@ Array = NDArray[np.float64]
 
 _ALIKE_ROWS = 16
 _UNLIKE_ROWS = 48
-_PLANES = 4
+_PLANES = 8
+_LOOKED_AT = 1024
 _WORK = 1 << 17
 _LARGEST_LOGIT_VARIANCE = 400.0
 
@@ -69,14 +70,14 @@ def overlaps(
     weights = np.ones(keys) if values is None else np.broadcast_to(_plane(values, -2), (keys, 1))[:, 0]
     spread = np.ones((1, 1)) if profile is None else _plane(profile, None)
     spread = np.broadcast_to(spread, (queries, keys))[rows]
-    planes = _mask_planes(logits.mask, queries, keys, rows)
+    planes, shares = _mask_planes(logits.mask, queries, keys, rows)
     results = [_sampled(variance, correlation, plane, spread, weights, rows, queries) for plane in planes]
     return Overlaps(
-        np.mean([found.same for found in results], axis=0),
-        np.mean([found.whole for found in results], axis=0),
-        float(np.mean([found.other for found in results])),
-        float(np.mean([found.whole_other for found in results])),
-        float(np.mean([found.response for found in results])),
+        np.average([found.same for found in results], axis=0, weights=shares),
+        np.average([found.whole for found in results], axis=0, weights=shares),
+        float(np.average([found.other for found in results], weights=shares)),
+        float(np.average([found.whole_other for found in results], weights=shares)),
+        float(np.average([found.response for found in results], weights=shares)),
     )
 
 
@@ -101,13 +102,19 @@ def _plane(profile: Profile, kept: int | None) -> Array:
     return flat if kept is None else flat.mean(axis=-1, keepdims=True)
 
 
-def _mask_planes(mask: Array | None, queries: int, keys: int, rows: NDArray[np.intp]) -> list[Array]:
-    """Some of the masks of heads and windows at the chosen rows."""
+def _mask_planes(mask: Array | None, queries: int, keys: int, rows: NDArray[np.intp]) -> tuple[list[Array], list[int]]:
+    """Different masks of heads and windows at the chosen rows, some of them where there are many, and their counts."""
     if mask is None:
-        return [np.zeros((len(rows), keys))]
-    full = np.broadcast_to(mask, (*mask.shape[:-2], queries, keys))
-    planes = full.reshape(-1, queries, keys)
-    return [np.asarray(plane[rows]) for plane in planes[:: max(len(planes) // _PLANES, 1)][:_PLANES]]
+        return [np.zeros((len(rows), keys))], [1]
+    flat = mask.reshape(-1, *mask.shape[-2:]) if mask.ndim > 2 else mask[(None,) * (3 - mask.ndim)]
+    different: dict[bytes, tuple[Array, int]] = {}
+    for plane in flat[:_LOOKED_AT]:
+        picked = np.ascontiguousarray(np.broadcast_to(plane, (queries, keys))[rows])
+        key = picked.tobytes()
+        different[key] = picked, different[key][1] + 1 if key in different else 1
+    found = list(different.values())
+    chosen = found[:: -(-len(found) // _PLANES)]
+    return [plane for plane, _ in chosen], [count for _, count in chosen]
 
 
 def _sampled(

@@ -74,6 +74,9 @@ def joint(parts: Iterable[tuple[float, Profile | None]]) -> Profile | None:
     kept = [(square, profile) for square, profile in parts if square > 0.0]
     if all(profile is None for _, profile in kept):
         return None
+    shapes = [np.shape(profile) for _, profile in kept if profile is not None]
+    if not _fit(shapes):
+        return None
     ones = np.ones(())
     total = sum((square * (ones if p is None else p) for square, p in kept), start=np.zeros(()))
     return levelled(total)[1]
@@ -83,7 +86,16 @@ def product(first: Profile | None, second: Profile | None) -> tuple[float, Profi
     """Mean of the product of two profiles, and the profile of a product of independent values."""
     if first is None or second is None:
         return 1.0, second if first is None else first
-    return levelled(first * second)
+    return levelled(first * second) if _fit([first.shape, second.shape]) else (1.0, None)
+
+
+def _fit(shapes: Sequence[tuple[int, ...]]) -> bool:
+    """Whether profiles can be read together; those of a tiled axis cannot."""
+    try:
+        np.broadcast_shapes(*shapes)
+    except ValueError:
+        return False
+    return True
 
 
 def powered(profile: Profile | None, exponent: float) -> Profile | None:

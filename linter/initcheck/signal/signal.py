@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
     from initcheck.signal.profile import Profile
 
-__all__ = ["Logits", "Mixing", "Signal", "Source", "gaussian_table"]
+__all__ = ["Logits", "Mixing", "Signal", "Source", "effective_elements", "gaussian_table"]
+
+
+_NEGLIGIBLE = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,14 @@ class Source:
         perturbation: Mean square of the change of x0 when the model's input (the embedding's output for integer inputs)
             changes by an independent perturbation of mean square 1.
         rho_perturbation: Correlation of that change between two positions of one sample, same unit.
+        scale_response: Change of ln of the scale of x0 under that perturbation, as a linear combination of independent
+            unit-variance variables {index: coefficient}: δx0 = δ⊥ + ζ x0 (THEORY 2.11, coherent part).
+        shift_response: Change of the mean of x0 beyond ζ times the mean, in the same form: what one summand adds to its
+            own direction is not along the sum.
         noise: ln M of the source as a linear combination of independent unit-variance variables {index: coefficient}.
+        unit_variation: Squared coefficient of variation over units of their mean squares, beyond that of finitely many
+            positions and samples.
+        average_of: The value of which x0 is a mean over positions, its own among them.
         realized: Whether the mean square over units is fixed (after a normalisation, an orthogonal map or a sum) and
             only functions of it fluctuate.
         uncertainty: Variance, in squared decades, of the predicted log10 mean square that comes from not knowing the
@@ -51,7 +61,11 @@ class Source:
     rho_sample: float
     perturbation: float
     rho_perturbation: float = 0.0
+    scale_response: Mapping[int, float] = field(default_factory=dict)
+    shift_response: Mapping[int, float] = field(default_factory=dict)
     noise: Mapping[int, float] = field(default_factory=dict)
+    unit_variation: float = 0.0
+    average_of: Signal | None = None
     realized: bool = False
     uncertainty: float = 0.0
 
@@ -114,6 +128,8 @@ class Signal:
         assumed: Whether an operation before it in the segment was not understood.
         own_noise: What the finite number of units adds to ln M when x is summed over, beyond the source's noise, as a
             combination of independent variables; None while nobody asked.
+        own_alignment: What the response to the perturbation adds to ζ by pointing along x beyond the source's part, as
+            a combination of independent variables; None while nobody asked.
         logits: Set on attention logits.
         mixing: Set on attention weights.
         mean_square: E[x²], filled in.
@@ -133,6 +149,7 @@ class Signal:
     profile: Profile | None = None
     assumed: bool = False
     own_noise: Mapping[int, float] | None = None
+    own_alignment: Mapping[int, float] | None = None
     logits: Logits | None = None
     mixing: Mixing | None = None
     mean_square: float = field(init=False)
@@ -149,8 +166,20 @@ class Signal:
 
     @property
     def gain(self) -> float:
-        """Mean-square response to an independent unit perturbation of the input (THEORY 2.11)."""
-        return float(WEIGHTS @ (self.slope * self.slope)) * self.source.perturbation
+        """Mean-square response to an independent unit perturbation of the input (THEORY 2.11).
+
+        What moves the source along itself moves x along its stretch, the rest meets the slope.
+        """
+        source = self.source
+        across = float(WEIGHTS @ (self.slope * self.slope)) * source.perturbation
+        if not source.scale_response:
+            return across
+        power = math.fsum(c * c for c in source.scale_response.values())
+        along = min(power * float(WEIGHTS @ (source.base * source.base)), source.perturbation)
+        if along <= 0.0:
+            return across
+        stretched = float(WEIGHTS @ (self.stretch * self.stretch)) / float(WEIGHTS @ (source.base * source.base))
+        return across + along * (stretched - across / source.perturbation)
 
     @property
     def segment_gain(self) -> float:
@@ -178,6 +207,11 @@ class Signal:
         if self.mean_square <= 0.0:
             return 0.0
         return expectation(self.table * self.stretch) / self.mean_square
+
+    @property
+    def unit_variation(self) -> float:
+        """Squared coefficient of variation over units of a unit's mean square (THEORY 2.6)."""
+        return self.elasticity**2 * self.source.unit_variation if self.source.unit_variation else 0.0
 
     @property
     def units(self) -> int:
@@ -240,6 +274,38 @@ class Signal:
         relative = (total / positions + (1.0 - 1.0 / positions) * max(shared, 0.0)) / max(self.units, 1)
         return trigamma(max(1.0 / relative, 0.5))
 
+    def scale_response(self) -> dict[int, float]:
+        """ζ of x: change of ln of its length under the perturbation, as a combination of independent variables."""
+        return self._response(self.elasticity, 1.0)
+
+    def mean_response(self) -> dict[int, float]:
+        """Change of the mean over units under the perturbation, as a combination of independent variables."""
+        combined = self._response(expectation(self.stretch), self.mean)
+        if self.source.shift_response:
+            factor = self._steepness()
+            for index, coefficient in self.source.shift_response.items():
+                combined[index] = combined.get(index, 0.0) + factor * coefficient
+        return combined
+
+    def alignment(self) -> float:
+        """Variance that the response of n units and T positions adds to ζ by pointing along x by chance.
+
+        δ = f'(x0) δ⊥ with δ⊥ orthogonal to x0 as a whole: E[g²] - E[g x0]²/E[x0²] with g = f f', per mean square
+        squared and effective number of elements (THEORY 2.11, coherent part).
+        """
+        source, base = self.source, self.source.base
+        square = expectation(base * base)
+        if self.mean_square <= 0.0 or square <= 0.0 or not math.isfinite(self.mean_square):
+            return 0.0
+        if self.mean_square * square - expectation(self.table * base) ** 2 <= _NEGLIGIBLE * self.mean_square * square:
+            return 0.0
+        power = math.fsum(c * c for c in source.scale_response.values())
+        across = max(source.perturbation - power * square, 0.0)
+        weight = self.slope * self.table
+        left = expectation(weight * weight) - expectation(weight * base) ** 2 / square
+        shared = source.rho_perturbation * max(source.rho_position, 0.0)
+        return across * max(left, 0.0) / self.mean_square**2 / effective_elements(self.units, self.positions, shared)
+
     def map(self, value: Table, slope: Table) -> Signal:
         """The signal f(x) for an elementwise f given by its value and derivative on this signal's table."""
         return replace(
@@ -252,7 +318,7 @@ class Signal:
 
     def fresh(self) -> Signal:
         """The same values without what was worked out for the old ones: finite-width noise and attention state."""
-        return replace(self, own_noise=None, logits=None, mixing=None)
+        return replace(self, own_noise=None, own_alignment=None, logits=None, mixing=None)
 
     def scaled(self, factor: float) -> Signal:
         """The signal c * x."""
@@ -268,6 +334,20 @@ class Signal:
             logits=logits,
             mixing=None,
         )
+
+    def _steepness(self) -> float:
+        """D mean / d shift of x0: exact where x is affine in x0, whose own slope need not be 1 everywhere."""
+        base = self.source.base - expectation(self.source.base)
+        spread = expectation(base * base)
+        factor = expectation(self.table * base) / spread if spread > 0.0 else 0.0
+        affine = self.variance - factor * factor * spread <= _NEGLIGIBLE * self.mean_square
+        return factor if affine else expectation(self.slope)
+
+    def _response(self, of_source: float, of_own: float) -> dict[int, float]:
+        combined = {k: of_source * c for k, c in self.source.scale_response.items()}
+        for index, coefficient in (self.own_alignment or {}).items():
+            combined[index] = combined.get(index, 0.0) + of_own * coefficient
+        return combined
 
     def _pair(self, rho: float) -> float:
         if rho >= 1.0:
@@ -287,6 +367,12 @@ class Signal:
 
     def _size(self, wanted: Axis) -> int:
         return math.prod((n for n, axis in zip(self.shape, self.axes, strict=True) if axis is wanted), start=1)
+
+
+def effective_elements(units: int, positions: int, shared: float) -> float:
+    """Independent elements among n units at T positions that are correlated: 1/N = (1/n)(1/T + (1 - 1/T) ρ)."""
+    positions = max(positions, 1)
+    return max(units, 1) / (1.0 / positions + (1.0 - 1.0 / positions) * min(max(shared, 0.0), 1.0))
 
 
 def gaussian_table(mean: float, variance: float) -> Table:

@@ -179,6 +179,7 @@ class AttentionLaw:
             key,
             shape=(*key.shape[:-2], key.shape[-1], key.shape[-2]),
             axes=(*key.axes[:-2], key.axes[-1], key.axes[-2]),
+            profile=None if key.profile is None else np.swapaxes(key.profile, -1, -2),
         )
         logits = products(query, transposed, (*query.shape[:-1], keys), context).scaled(scale)
         mask = _mask(args[3] if len(args) > 3 else None)

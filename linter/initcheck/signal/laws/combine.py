@@ -24,7 +24,7 @@ from initcheck.signal.operands import (
     output_layout,
 )
 from initcheck.signal.profile import joint, padded, pair_share, product
-from initcheck.signal.signal import Logits, Signal
+from initcheck.signal.signal import Logits, Signal, effective_elements
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -140,8 +140,9 @@ def _add_independent(
     x: Signal, y: Signal, sign: float, shape: tuple[int, ...], axes: Axes, node: Node, context: Context
 ) -> Signal:
     left, right = aligned(x, shape, axes), aligned(y, shape, axes)
+    common = _common_part(x, y, left, right)
     cross = 2.0 * sign * left.mean * right.mean
-    square = left.mean_square + right.mean_square + cross
+    square = max(left.mean_square + right.mean_square + cross + 2.0 * sign * common.mean_square, 0.0)
     first, second = padded(x.profile, len(shape)), padded(y.profile, len(shape))
     profile = joint(((left.mean_square, first), (right.mean_square, second), (max(cross, 0.0), None)))
     count = math.prod(n for n, axis in zip(shape, axes, strict=True) if axis is Axis.POSITION)
@@ -149,20 +150,35 @@ def _add_independent(
     moments = Moments(
         square,
         left.mean + sign * right.mean,
-        (of_first * left.pair_position + of_second * right.pair_position + cross) / (of_sum or 1.0),
-        left.pair_sample + right.pair_sample + cross,
-        left.perturbation + right.perturbation,
-        (of_first * left.pair_perturbation + of_second * right.pair_perturbation) / (of_sum or 1.0),
+        (of_first * left.pair_position + of_second * right.pair_position + cross + 2.0 * sign * common.pair_position)
+        / (of_sum or 1.0),
+        left.pair_sample + right.pair_sample + cross + 2.0 * sign * common.pair_sample,
+        max(left.perturbation + right.perturbation + 2.0 * sign * common.perturbation, 0.0),
+        (
+            of_first * left.pair_perturbation
+            + of_second * right.pair_perturbation
+            + 2.0 * sign * common.pair_perturbation
+        )
+        / (of_sum or 1.0),
     )
     noise: dict[int, float] = {}
-    uncertainty = 0.0
+    response: dict[int, float] = {}
+    shift: dict[int, float] = {}
+    uncertainty = variation = 0.0
     if square > 0.0:
         weight_x = (left.mean_square + 0.5 * cross) / square
         weight_y = (right.mean_square + 0.5 * cross) / square
         for weight, part in ((weight_x, x), (weight_y, y)):
             for index, coefficient in part.noise().items():
                 noise[index] = noise.get(index, 0.0) + weight * coefficient
+            for index, coefficient in part.scale_response().items():
+                response[index] = response.get(index, 0.0) + weight * coefficient
             uncertainty += (weight * part.uncertainty) ** 2
+            variation += weight * weight * part.unit_variation
+        shift = _shift_of_sum(x, y, sign, response, moments.mean)
+        chance = _chance_alignment(x, y, left, right, shape, axes) / (square * square)
+        if chance > 0.0:
+            response[context.next_index()] = math.sqrt(chance)
         inner = _inner_product_noise(left, right, square, shape, axes)
         if inner > 0.0:
             noise[context.next_index()] = math.sqrt(inner)
@@ -173,6 +189,9 @@ def _add_independent(
         shape=shape,
         axes=axes,
         noise=noise,
+        scale_response=response,
+        shift_response=shift,
+        unit_variation=variation,
         parents=(x, y),
         realized=True,
         uncertainty=uncertainty,
@@ -187,6 +206,73 @@ def _add_independent(
     if skip.mean_square <= 0.0 or square <= 0.0:
         return joined
     return replace(joined, growth=skip.growth + math.log10(square / skip.mean_square))
+
+
+def _common_part(x: Signal, y: Signal, left: Moments, right: Moments) -> Moments:
+    """What two values over different sources have in common beyond their means.
+
+    A mean over positions is a projection: its product with one of the values it averages has the mean of its own
+    square. Of other values only the scales answer to one input (THEORY 2.11, coherent part).
+    """
+    if _averages(x, y):
+        average, whole = left, x.positions <= 1
+    elif _averages(y, x):
+        average, whole = right, y.positions <= 1
+    else:
+        return Moments(0.0, 0.0, 0.0, 0.0, _coherent(x, y))
+    coherent = average.mean * average.mean
+    return Moments(
+        average.mean_square - coherent,
+        0.0,
+        (average.mean_square if whole else average.pair_position) - coherent,
+        average.pair_sample - coherent,
+        average.perturbation,
+        average.perturbation if whole else average.pair_perturbation,
+    )
+
+
+def _averages(average: Signal, x: Signal) -> bool:
+    """Whether one value is a mean over positions of the other."""
+    origin = average.source.average_of
+    return (
+        origin is not None
+        and origin.source.index == x.source.index
+        and np.array_equal(origin.table, x.table)
+        and np.array_equal(average.table, average.source.base)
+    )
+
+
+def _coherent(x: Signal, y: Signal) -> float:
+    """E[δx δy] of two values over different sources: both scales answer to one input (THEORY 2.11, coherent part)."""
+    if x.mean == 0.0 or y.mean == 0.0:
+        return 0.0
+    others = y.mean_response()
+    return math.fsum(c * others.get(index, 0.0) for index, c in x.mean_response().items())
+
+
+def _shift_of_sum(x: Signal, y: Signal, sign: float, scale: dict[int, float], mean: float) -> dict[int, float]:
+    """Change of the mean of a sum beyond that of its scale."""
+    shift = x.mean_response()
+    for index, coefficient in y.mean_response().items():
+        shift[index] = shift.get(index, 0.0) + sign * coefficient
+    for index, coefficient in scale.items():
+        shift[index] = shift.get(index, 0.0) - mean * coefficient
+    size = max((abs(c) for c in scale.values()), default=0.0)
+    return {k: c for k, c in shift.items() if abs(c) > _NEGLIGIBLE * size}
+
+
+def _chance_alignment(x: Signal, y: Signal, left: Moments, right: Moments, shape: tuple[int, ...], axes: Axes) -> float:
+    """Variance of the inner product, per element, of the change of each operand with the other, by chance."""
+    positions, units = (
+        math.prod(n for n, axis in zip(shape, axes, strict=True) if axis is kind)
+        for kind in (Axis.POSITION, Axis.FEATURE)
+    )
+    across = [
+        max(part.perturbation - part.mean_square * math.fsum(c * c for c in signal.scale_response().values()), 0.0)
+        for signal, part in ((x, left), (y, right))
+    ]
+    mixed = across[0] * right.mean_square + across[1] * left.mean_square
+    return mixed / effective_elements(units, positions, 0.0)
 
 
 def _inner_product_noise(left: Moments, right: Moments, square: float, shape: tuple[int, ...], axes: Axes) -> float:
@@ -297,12 +383,19 @@ def _multiply_independent(
 ) -> Signal:
     left, right = aligned(x, shape, axes), aligned(y, shape, axes)
     level, profile = product(padded(x.profile, len(shape)), padded(y.profile, len(shape)))
+    response = x.scale_response()
+    others = y.scale_response()
+    # Both factors answer to one input with their scales.
+    coherent = 2.0 * math.fsum(c * others.get(index, 0.0) for index, c in response.items())
+    for index, coefficient in others.items():
+        response[index] = response.get(index, 0.0) + coefficient
+    across = right.mean_square * left.perturbation + left.mean_square * right.perturbation
     moments = Moments(
         level * left.mean_square * right.mean_square,
         left.mean * right.mean,
         level * left.pair_position * right.pair_position,
         level * left.pair_sample * right.pair_sample,
-        level * (right.mean_square * left.perturbation + left.mean_square * right.perturbation),
+        level * max(across + coherent * left.mean_square * right.mean_square, 0.0),
         level * (right.pair_position * left.pair_perturbation + left.pair_position * right.pair_perturbation),
     )
     noise = x.noise()
@@ -317,6 +410,7 @@ def _multiply_independent(
         shape=shape,
         axes=axes,
         noise=noise,
+        scale_response=response,
         parents=(x, y),
         realized=True,
         uncertainty=x.uncertainty**2 + y.uncertainty**2,

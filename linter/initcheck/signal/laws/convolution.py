@@ -17,6 +17,7 @@ from initcheck.signal.laws.linear import (
     add_bias,
     bias_share,
     identity_factor,
+    unit_variation,
     weight_uncertainty,
     weighted_sum,
 )
@@ -132,6 +133,7 @@ class ConvolutionLaw:
         before = weighted_sum(inner, weight, fan_in, cross=x.mean * x.mean)
         after, profile = add_bias(before, bias, 1.0, of_spatial(window), math.prod(shape[2:]))
         share = bias_share(before, after)
+        taps = math.prod(node.attributes["kernel"])
         return (
             context.create(
                 after,
@@ -139,6 +141,8 @@ class ConvolutionLaw:
                 shape=shape,
                 axes=(Axis.BATCH, Axis.FEATURE, *(Axis.POSITION,) * (len(shape) - 2)),
                 noise={k: share * c for k, c in x.noise().items()},
+                scale_response={k: share * c for k, c in x.scale_response().items()},
+                unit_variation=share * share * unit_variation(weight, fan_in / taps, taps, x.unit_variation),
                 parents=(x,),
                 realized=weight.distribution.family is Family.ORTHOGONAL and math.prod(node.attributes["kernel"]) == 1,
                 uncertainty=share * share * (x.uncertainty**2 + weight_uncertainty(weight)),
@@ -203,6 +207,8 @@ class TransposedConvolutionLaw:
                 shape=shape,
                 axes=(Axis.BATCH, Axis.FEATURE, *(Axis.POSITION,) * (len(shape) - 2)),
                 noise={k: share * c for k, c in x.noise().items()},
+                scale_response={k: share * c for k, c in x.scale_response().items()},
+                unit_variation=share * share * unit_variation(weight, channels, reach, x.unit_variation),
                 parents=(x,),
                 uncertainty=share * share * (x.uncertainty**2 + weight_uncertainty(weight)),
                 profile=profile,

@@ -18,11 +18,22 @@ from initcheck.signal.signal import Signal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from initcheck.signal.profile import Profile
 
-__all__ = ["EmbeddingLaw", "LinearLaw", "bias_share", "is_identity", "weight_uncertainty", "weighted_sum"]
+__all__ = [
+    "EmbeddingLaw",
+    "LinearLaw",
+    "bias_share",
+    "is_identity",
+    "unit_variation",
+    "weight_uncertainty",
+    "weighted_sum",
+]
 
 LN10 = math.log(10.0)
+_LARGEST_TABLE = 1 << 22
 
 
 def weighted_sum(moments: Moments, weight: Parameter, fan_in: float, cross: float | None = None) -> Moments:
@@ -76,6 +87,20 @@ def add_bias(
         pair_sample=moments.pair_sample + square + cross,
     )
     return after, flattened
+
+
+def unit_variation(weight: Parameter, channels: float, taps: float, before: float) -> float:
+    """Squared coefficient of variation over outputs of Σ_j q_j Σ_t w² (THEORY 2.6).
+
+    Args:
+        weight: The weight.
+        channels: Inputs j that one output sums.
+        taps: Weights t on each of them.
+        before: The same of the inputs' mean squares q_j.
+    """
+    kurtosis = weight.distribution.kurtosis
+    spread = max(kurtosis - 1.0, 0.0) if math.isfinite(kurtosis) else 0.0
+    return ((1.0 + before) * (1.0 + spread / max(taps, 1.0)) - 1.0) / max(channels, 1.0)
 
 
 def bias_share(before: Moments, after: Moments) -> float:
@@ -135,6 +160,8 @@ class LinearLaw:
                 shape=shape,
                 axes=axes,
                 noise={k: share * c for k, c in x.noise().items()},
+                scale_response={k: share * c for k, c in x.scale_response().items()},
+                unit_variation=share * share * unit_variation(weight, fan_in, 1.0, x.unit_variation),
                 parents=(x,),
                 realized=weight.distribution.family is Family.ORTHOGONAL and share > 0.999,
                 uncertainty=share * share * (x.uncertainty**2 + weight_uncertainty(weight)),
@@ -191,6 +218,8 @@ class EmbeddingLaw:
             mean * mean + law.variance * sample,
             perturbation,
         )
+        if isinstance(ids, Constant) and weight.values is not None:
+            moments = _of_known_rows(moments, ids, weight.values)
         return (
             context.create(
                 moments,
@@ -200,6 +229,21 @@ class EmbeddingLaw:
                 uncertainty=weight_uncertainty(weight),
             ),
         )
+
+
+def _of_known_rows(moments: Moments, ids: Constant, table: NDArray[np.float64]) -> Moments:
+    """Mean square and pairs of the very rows that are picked: those of a table of sines are alike when near."""
+    if ids.array.dtype.kind not in "iu" or table.ndim != 2 or ids.array.size * table.shape[1] > _LARGEST_TABLE:
+        return moments
+    picked = ids.array.reshape(-1)
+    if picked.size == 0 or picked.min() < -len(table) or picked.max() >= len(table):
+        return moments
+    rows = table[picked]
+    square, count = float(np.mean(rows * rows)), len(rows)
+    if not math.isfinite(square):
+        return moments
+    pair = square if count < 2 else (count * float(np.mean(rows.mean(axis=0) ** 2)) - square) / (count - 1)
+    return replace(moments, mean_square=square, pair_position=pair, pair_sample=square)
 
 
 def _same_rows(ids: Constant) -> float:

@@ -6,12 +6,14 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from initcheck.graph import Axis, Node, Parameter
 from initcheck.signal.law import Argument, Context, Moments, moments_of
 from initcheck.signal.marginal import shape_of
 from initcheck.signal.operands import Factor, operand
 from initcheck.signal.profile import joint, levelled, pair_share, root_share
-from initcheck.signal.quadrature import expectation
+from initcheck.signal.quadrature import NODES, expectation
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
     from initcheck.signal.profile import Profile
 
 __all__ = ["NormalizeLaw"]
+
+_LEAST_VARIATION, _LARGEST_VARIATION = 1e-3, 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,11 @@ class NormalizeLaw:
                 pair_position=moments.pair_position - removed.position,
                 pair_sample=moments.pair_sample - removed.sample,
             )
-        response = gamma.mean_square * _response(x, removed, divisor, centred=kind != "rms") / divisor
+        response = (
+            gamma.mean_square
+            * _response(x, removed, divisor, centred=kind != "rms", over_samples=kind == "batch")
+            / divisor
+        )
         scaled = Moments(
             gamma.mean_square * centred.mean_square / divisor,
             gamma.mean * centred.mean / math.sqrt(divisor),
@@ -90,6 +98,7 @@ class NormalizeLaw:
             shape=x.shape,
             axes=x.axes,
             noise={} if kind == "batch" else {k: kept * c for k, c in x.noise().items() if kept > 1e-6},
+            scale_response={k: (1.0 if kind == "batch" else kept) * c for k, c in x.scale_response().items()},
             realized=True,
             uncertainty=(kept * x.uncertainty) ** 2,
             marginal=None if gamma.mean == 0.0 else shape_of(x, gamma.mean),
@@ -116,6 +125,10 @@ def _passed(kind: str, node: Node, x: Signal, variance: float, epsilon: float) -
     """
     if variance <= 0.0:
         return 0.0, None
+    if kind in {"batch", "instance", "group"}:
+        features, _ = _group(kind, node, x)
+        ratio = variance / max(epsilon, 1e-300)
+        return _passed_on_average(ratio, x.unit_variation / features), x.profile
     axes = _normalised_axes(kind, node, x)
     alone = x.profile is not None and all(x.profile.shape[axis] == 1 for axis in axes)
     if x.profile is None or not alone:
@@ -124,11 +137,24 @@ def _passed(kind: str, node: Node, x: Signal, variance: float, epsilon: float) -
     return levelled(own / (own + epsilon))
 
 
-def _response(x: Signal, removed: _Removed, divisor: float, *, centred: bool) -> float:
+def _passed_on_average(ratio: float, variation: float) -> float:
+    """E[v/(v + 1)] of a gamma variable v of given mean and squared coefficient of variation."""
+    if variation < _LEAST_VARIATION or not math.isfinite(ratio):
+        return ratio / (ratio + 1.0) if math.isfinite(ratio) else 1.0
+    # The cube root of a gamma variable is close to normal (Wilson and Hilferty).
+    shape = 1.0 / min(variation, _LARGEST_VARIATION)
+    roots = 1.0 - 1.0 / (9.0 * shape) + NODES / (3.0 * math.sqrt(shape))
+    values = np.maximum(roots, 0.0) ** 3
+    values *= ratio / expectation(values)
+    return expectation(values / (values + 1.0))
+
+
+def _response(x: Signal, removed: _Removed, divisor: float, *, centred: bool, over_samples: bool) -> float:
     """What a statistic of n elements does to a perturbation beyond dividing by the expected variance.
 
-    The directions of the mean and of x itself are taken out, 1 - 2/n (THEORY 2.11), and the variance of n elements
-    fluctuates, E[1/v] = (1 + (κ-1)/n) / E[v] with κ the kurtosis; both only as far as epsilon lets the divisor move.
+    The directions of the mean and of x itself are taken out, 1/n and ζ² q/d (1/n by chance), and the variance of n
+    elements fluctuates, E[1/v] = (1 + (κ-1)/n) / E[v] with κ the kurtosis; both only as far as epsilon lets the divisor
+    move.
     """
     n = removed.group
     if n <= 2.0 or divisor <= 0.0:
@@ -137,8 +163,27 @@ def _response(x: Signal, removed: _Removed, divisor: float, *, centred: bool) ->
     square = expectation(deviations**2)
     kurtosis = expectation(deviations**4) / square**2 if square > 0.0 else 1.0
     share = removed.variance / divisor
-    directions = share + 1.0 if centred else share
-    return (1.0 - directions / n) * (1.0 + share * share * min((kurtosis - 1.0) / n, 1.0))
+    along, common = (1.0 / n, 1.0 / n) if over_samples else _directions(x, n, centred=centred)
+    return max(1.0 - share * along - (common if centred else 0.0), 0.0) * (
+        1.0 + share * share * min((kurtosis - 1.0) / n, 1.0)
+    )
+
+
+def _directions(x: Signal, n: float, *, centred: bool) -> tuple[float, float]:
+    """Shares of the perturbation along x, its mean taken out where it is centred, and along the mean.
+
+    ⟨δ, x⟩ = ζ q and ⟨δ, 1⟩ = u per element, so (ζ q - u μ)²/v and u²; at least 1/n of the rest by chance.
+    """
+    gain = x.gain
+    if gain <= 0.0:
+        return 1.0 / n, 1.0 / n
+    scale, shift = x.scale_response(), x.mean_response() if centred else {}
+    square = x.variance if centred else x.mean_square
+    inner = {k: c * x.mean_square - shift.get(k, 0.0) * (x.mean if centred else 0.0) for k, c in scale.items()}
+    inner |= {k: -c * x.mean for k, c in shift.items() if k not in scale}
+    along = math.fsum(c * c for c in inner.values()) / (square * gain) if square > 0.0 else 0.0
+    common = math.fsum(c * c for c in shift.values()) / gain
+    return min(max(along, 1.0 / n), 1.0), min(max(common, 1.0 / n), 1.0)
 
 
 def _affine(args: Sequence[Argument]) -> tuple[Factor, Factor]:

@@ -64,7 +64,12 @@ def averaged(
         uncertainty=x.uncertainty**2,
     )
     kept = response / moments.perturbation if moments.perturbation > 0.0 else 1.0 / count
-    return replace(result, reference=kept * x.reference)
+    result = replace(result, reference=kept * x.reference)
+    return _remembered(result, x) if scale == 1.0 else result
+
+
+def _remembered(result: Signal, x: Signal) -> Signal:
+    return replace(result, source=replace(result.source, average_of=x))
 
 
 class AveragePoolLaw:
@@ -123,7 +128,8 @@ def _averaged_at_borders(
         uncertainty=x.uncertainty**2,
     )
     kept = result.gain / moments.perturbation if moments.perturbation > 0.0 else alone
-    return replace(result, reference=kept * x.reference)
+    result = replace(result, reference=kept * x.reference)
+    return _remembered(result, x) if not node.attributes.get("count_include_pad") else result
 
 
 def _pooled_profile(x: Signal, shape: tuple[int, ...]) -> Profile | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from initcheck.graph import Axis, Node, Parameter
+from initcheck.graph import Axis, Constant, Node, Op, Parameter
 from initcheck.signal.axes import reshape_axes
 from initcheck.signal.law import Argument, Context, Moments
 from initcheck.signal.marginal import Marginal, mixture_marginal, shape_of
@@ -21,7 +21,18 @@ if TYPE_CHECKING:
 
     from initcheck.signal.profile import Profile
 
-__all__ = ["ConcatLaw", "ExpandLaw", "IdentityLaw", "ReshapeLaw", "SliceLaw", "SplitLaw", "TransposeLaw"]
+__all__ = [
+    "ConcatLaw",
+    "ExpandLaw",
+    "IdentityLaw",
+    "ReshapeLaw",
+    "SliceLaw",
+    "SplitLaw",
+    "TransposeLaw",
+    "moved_constant",
+]
+
+_LARGEST_CONSTANT = 1 << 22
 
 
 class IdentityLaw:
@@ -181,6 +192,23 @@ class SplitLaw:
             parts.append(renewed(x, shape, x.axes, context, starts))
             start = None if start is None else start + shape[axis]
         return tuple(parts)
+
+
+def moved_constant(node: Node, constant: Constant, shape: tuple[int, ...] | None) -> Constant | None:
+    """A constant (token types, positions) after an operation that only moves it; None where it cannot be followed."""
+    array = constant.array
+    if shape is None or math.prod(shape) > _LARGEST_CONSTANT:
+        return None
+    if node.op in {Op.IDENTITY, Op.RESHAPE} and array.size == math.prod(shape):
+        return Constant(array.reshape(shape))
+    if node.op is Op.TRANSPOSE:
+        return Constant(array.transpose(node.attributes["permutation"]))
+    if node.op not in {Op.EXPAND, Op.SLICE} or array.size == 0:
+        return None
+    if bool(np.all(array == array.flat[0])):
+        return Constant(np.full(shape, array.flat[0], dtype=array.dtype))
+    fits = node.op is Op.EXPAND and all(m in {1, n} for m, n in zip(array.shape[::-1], shape[::-1], strict=False))
+    return Constant(np.broadcast_to(array, shape)) if fits and array.ndim <= len(shape) else None
 
 
 class ConcatLaw:
