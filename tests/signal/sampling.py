@@ -13,6 +13,7 @@ from scipy import special, stats
 from initcheck.distribution import Family
 from initcheck.graph import Axis, Graph, Op, Parameter
 from initcheck.signal.forward import Forward, propagate
+from initcheck.signal.profile import pair_share
 from initcheck.structure import find_structure
 
 if TYPE_CHECKING:
@@ -301,10 +302,7 @@ def predict(quantity: str, signal: Signal, typical: Signal) -> float:
         return math.log(typical.mean_square) + typical.drift()
     if quantity == "pair_position" and signal.profile is not None:
         # With a profile the signal's pair moment is that of positions of mean length.
-        roots = np.sqrt(signal.profile)
-        count = roots.size
-        pairs = (count * float(roots.mean()) ** 2 - 1.0) / (count - 1)
-        return pairs * signal.pair_position
+        return pair_share(signal.profile, signal.positions) * signal.pair_position
     return float(getattr(signal, quantity))
 
 

@@ -121,3 +121,24 @@ def test_enlarging(mode: str, factor: int, kind: str) -> None:
     y = b.node(Op.RESIZE, (x,), (8, 48, 8 * factor, 8 * factor), {"mode": mode})
     z = b.conv(y, 48, kernel=1)
     assert_agreement(b.graph(z), y, z, repeats=24, decades=0.06, correlation=0.08)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_difference_from_the_local_average(shared: bool) -> None:
+    """A window's average is a projection: what it shares with its centre cancels."""
+    b = Builder((8, 4, 8, 8))
+    x = b.conv(b.x, 64, "kaiming_normal", kernel=1, bias="normal(0, 1)" if shared else None)
+    attributes = {"kernel": (3, 3), "strides": (1, 1), "dilations": (1, 1), "padding": ((1, 1), (1, 1))}
+    average = b.node(Op.POOL_AVERAGE, (x,), b.shape(x), attributes)
+    y = b.combine(Op.SUB, average, x)
+    assert_agreement(b.graph(y), y, decades=0.03, correlation=0.05)
+
+
+@pytest.mark.parametrize("function", ["identity", "relu"])
+def test_difference_from_the_mean_over_positions(function: str) -> None:
+    b = Builder((8, 6, 32))
+    x = b.linear(b.x, 64, "kaiming_normal", bias="normal(0, 1)")
+    x = x if function == "identity" else b.activation(x)
+    mean = b.node(Op.REDUCE, (x,), (8, 1, 64), {"function": "mean", "axes": (1,), "keepdims": True})
+    y = b.combine(Op.SUB, x, mean)
+    assert_agreement(b.graph(y), y, decades=0.03, correlation=0.05)

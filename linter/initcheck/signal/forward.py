@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from initcheck.graph import WEIGHTED, Graph, Node, Op
+from initcheck.graph import WEIGHTED, Axis, Constant, Graph, Node, Op
 from initcheck.signal.axes import input_axes
 from initcheck.signal.law import Argument, Context, Moments
 from initcheck.signal.laws import LAWS
 from initcheck.signal.laws.opaque import OpaqueLaw
+from initcheck.signal.laws.shape import moved_constant
 from initcheck.signal.ledger import Contribution, Quantity, contributions
 from initcheck.signal.segments import Segment, find_segments
 from initcheck.signal.settling import Settling
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["Contribution", "Forward", "Quantity", "Segment", "propagate"]
 
 _OPAQUE = OpaqueLaw()
+_SUMS_NOTHING = frozenset({Op.ELEMENTWISE, Op.NORMALIZE})
+"""Readers that do not sum over units: how their input answers along itself is not asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,8 @@ class _Fold:
         self.ledger: list[Contribution] = []
         self.guessed: set[str] = set()
         self.settling = Settling(graph, structure, self.context)
+        # Constants that operations have only moved about.
+        self.known: dict[str, Constant] = {}
         # Values that no layer has transformed yet.
         self.raw = set(graph.inputs)
         # Value -> path and weight of the layer it was last summed by.
@@ -86,23 +92,34 @@ class _Fold:
         value = self.graph.values[name]
         if not value.is_float or value.shape is None:
             return None
+        axes = input_axes(self.graph, name, self.structure.consumers)
+        elements = math.prod(n for n, axis in zip(value.shape, axes, strict=True) if axis is not Axis.BATCH)
         return self.context.create(
             Moments(1.0, 0.0, 0.0, 0.0, 1.0),
             self.context.root(1.0),
             shape=value.shape,
-            axes=input_axes(self.graph, name, self.structure.consumers),
+            axes=axes,
+            scale_response={self.context.next_index(): 1.0 / math.sqrt(max(elements, 1))},
             realized=True,
         )
 
     def _argument(self, name: str) -> Argument:
-        if name in self.signals:
+        if self.signals.get(name) is not None:
             return self.signals[name]
+        if name in self.known:
+            return self.known[name]
+        if name in self.signals:
+            return None
         return self.graph.parameters.get(name) or self.graph.constants.get(name)
 
     def _visit(self, node: Node) -> None:
         args = [self._argument(name) for name in node.inputs]
         inputs = [arg for arg in args if isinstance(arg, Signal)]
         outputs = LAWS[node.op].forward(node, args, self.context)
+        if args and isinstance(args[0], Constant) and node.outputs:
+            moved = moved_constant(node, args[0], self.context.shape(node))
+            if moved is not None:
+                self.known[node.outputs[0]] = moved
         if self._unanswered(node, inputs, outputs):
             self.guessed.add(node.name)
             outputs = _OPAQUE.forward(node, args, self.context)
@@ -121,7 +138,7 @@ class _Fold:
                 self.raw.add(name)
                 signal = _started_anew(signal)
             self._record(node, inputs, signal)
-            self.signals[name] = self._settled(name, signal, inputs, node)
+            self.signals[name] = self._aligned(name, self._settled(name, signal, inputs, node))
 
     def _unanswered(self, node: Node, inputs: list[Signal], outputs: tuple[Signal | None, ...]) -> bool:
         if not inputs or not node.outputs:
@@ -148,6 +165,17 @@ class _Fold:
         if all(x.source.index != signal.source.index for x in inputs):
             signal = self.settling.rooted(name, signal, inputs, node, weight, path)
         return self.settling.settled(name, signal, node, weight, path)
+
+    def _aligned(self, name: str, signal: Signal) -> Signal:
+        """Name what the response has along the value by chance, and merge what no other living value shares."""
+        if name in self.structure.bottlenecks and len(signal.source.scale_response) > 1:
+            power = math.fsum(c * c for c in signal.source.scale_response.values())
+            merged = {self.context.next_index(): math.sqrt(power)}
+            signal = replace(signal, source=replace(signal.source, scale_response=merged, shift_response={}))
+        readers = self.structure.consumers.get(name, ())
+        if signal.own_response is not None or all(reader.op in _SUMS_NOTHING for reader in readers):
+            return signal
+        return replace(signal, own_response={self.context.next_index(): math.sqrt(signal.chance_response())})
 
     def _record(self, node: Node, inputs: list[Signal], result: Signal) -> None:
         residual = node.name in self.structure.residuals

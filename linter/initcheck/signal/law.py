@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
+from initcheck.graph import Axis
 from initcheck.signal.amplitude import mixture_drift
 from initcheck.signal.fluctuation import combined
-from initcheck.signal.quadrature import NODES, Table, correlation_of, expectation, hermite_powers
-from initcheck.signal.signal import Signal, Source, gaussian_table
+from initcheck.signal.quadrature import NODES, Table, correlation_of, expectation, hermite_powers, pair_moment
+from initcheck.signal.signal import Signal, Source, effective_elements, gaussian_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from numpy.typing import NDArray
-
-    from initcheck.graph import Axis, Constant, Node, Parameter, Value
+    from initcheck.graph import Constant, Node, Parameter, Value
     from initcheck.signal.marginal import Marginal
+    from initcheck.signal.profile import Profile
 
 __all__ = ["BATCH_SIZE", "Argument", "Context", "Law", "Moments", "moments_of"]
 
@@ -45,6 +45,7 @@ class Moments:
         pair_position: E[x_a x_b], two positions of one sample.
         pair_sample: E[x x'], two samples.
         perturbation: Mean-square response to a small input perturbation.
+        pair_perturbation: E[δx_a δx_b] of that response, two positions of one sample.
     """
 
     mean_square: float
@@ -52,6 +53,7 @@ class Moments:
     pair_position: float
     pair_sample: float
     perturbation: float
+    pair_perturbation: float = 0.0
 
     def scaled(self, power: float, mean: float | None = None) -> Moments:
         """Multiplied by an independent factor of second moment ``power`` and mean ``mean`` (default its root)."""
@@ -62,12 +64,15 @@ class Moments:
             power * self.pair_position,
             power * self.pair_sample,
             power * self.perturbation,
+            power * self.pair_perturbation,
         )
 
 
 def moments_of(signal: Signal) -> Moments:
     """The moments of a signal."""
-    return Moments(signal.mean_square, signal.mean, signal.pair_position, signal.pair_sample, signal.gain)
+    return Moments(
+        signal.mean_square, signal.mean, signal.pair_position, signal.pair_sample, signal.gain, signal.pair_gain
+    )
 
 
 @dataclass(slots=True)
@@ -158,6 +163,9 @@ class Context:
         shape: tuple[int, ...],
         axes: tuple[Axis, ...],
         noise: Mapping[int, float] | None = None,
+        scale_response: Mapping[int, float] | None = None,
+        shift_response: Mapping[int, float] | None = None,
+        unit_variation: float | None = None,
         parents: Sequence[Signal] = (),
         weights: Sequence[float] = (),
         coherence: Mapping[int, float] | None = None,
@@ -168,7 +176,7 @@ class Context:
         spread: tuple[float, float] | None = None,
         uncertainty: float = 0.0,
         marginal: Marginal | None = None,
-        profile: NDArray[np.float64] | None = None,
+        profile: Profile | None = None,
     ) -> Signal:
         """A signal over a new source.
 
@@ -179,6 +187,11 @@ class Context:
             shape: Sizes of its axes.
             axes: What its axes run over.
             noise: ln M as a combination of independent variables.
+            scale_response: ζ as a combination of independent variables, default that of an only parent. What the
+                perturbation of a sum of random weights has along it by chance comes on top.
+            shift_response: Change of the mean beyond ζ times the mean, in the same form.
+            unit_variation: Squared coefficient of variation over units of their mean squares, default that of an only
+                parent.
             parents: Signals whose own noise counts as new (THEORY 2.4).
             weights: What part of ln M each of them makes up, default all of it.
             coherence: Fluctuation of mean over root mean square, where ``realized``.
@@ -189,7 +202,7 @@ class Context:
             spread: Variances of the correlations between positions and between samples, default those of ``like``.
             uncertainty: Variance in squared decades.
             marginal: Shape of its distribution and response where it is not Gaussian.
-            profile: Spatial profile, mean 1.
+            profile: Mean square over positions relative to its mean.
         """
         noise = noise or {}
         if self.typical and parents:
@@ -202,12 +215,29 @@ class Context:
             mean_square = mean = 0.0
         variance = max(mean_square - mean * mean, 0.0)
         base, powers = _shape_base(mean, variance, None if marginal is None else marginal.table)
+        slope = np.ones_like(base) if marginal is None else marginal.slope
+        rho_position = _rho(moments.pair_position, mean, variance, powers)
+        respond_alike = 1.0 if marginal is None else pair_moment(hermite_powers(slope), rho_position)
+        perturbation = min(max(moments.perturbation, 0.0), _LARGEST)
+        rho_perturbation = _share(moments.pair_perturbation, moments.perturbation * respond_alike)
+        if scale_response is None:
+            scale_response = parents[0].scale_response() if len(parents) == 1 else {}
+        if unit_variation is None:
+            unit_variation = parents[0].unit_variation if len(parents) == 1 else 0.0
+        if not realized:
+            shared = rho_perturbation * max(rho_position, 0.0)
+            elements = effective_elements(_count(shape, axes, Axis.FEATURE), _count(shape, axes, Axis.POSITION), shared)
+            scale_response = self._aligned(scale_response, perturbation, mean_square, elements)
         source = Source(
             index=self.next_index(),
             base=base,
-            rho_position=_rho(moments.pair_position, mean, variance, powers),
+            rho_position=rho_position,
             rho_sample=_rho(moments.pair_sample, mean, variance, powers),
-            perturbation=min(max(moments.perturbation, 0.0), _LARGEST),
+            perturbation=perturbation,
+            rho_perturbation=rho_perturbation,
+            scale_response=scale_response,
+            shift_response=shift_response or {},
+            unit_variation=unit_variation,
             noise=noise,
             realized=realized,
             excess_kurtosis=excess_kurtosis,
@@ -222,7 +252,7 @@ class Context:
             like,
             source=source,
             table=base,
-            slope=np.ones_like(base) if marginal is None else marginal.slope,
+            slope=slope,
             stretch=base,
             shape=shape,
             axes=axes,
@@ -232,9 +262,21 @@ class Context:
             own_coherence={},
             own_alignment={},
             own_drift=0.0,
+            own_response=None,
             logits=None,
             mixing=None,
         )
+
+    def _aligned(
+        self, response: Mapping[int, float], perturbation: float, mean_square: float, elements: float
+    ) -> Mapping[int, float]:
+        """ζ with what the rest of the perturbation has along a sum of random weights: δ⊥²/(q N) (THEORY 2.11)."""
+        if mean_square <= 0.0 or perturbation <= 0.0:
+            return {}
+        across = perturbation / mean_square - math.fsum(c * c for c in response.values())
+        if across <= 0.0:
+            return response
+        return {**response, self.next_index(): math.sqrt(across / elements)}
 
 
 class Law(Protocol):
@@ -279,6 +321,7 @@ def _typical(
         moments.pair_position * shift,
         moments.pair_sample * shift,
         moments.perturbation * shift,
+        moments.pair_perturbation * shift,
     )
 
 
@@ -291,6 +334,14 @@ def _shape_base(mean: float, variance: float, marginal: Table | None) -> tuple[T
         return gaussian_table(mean, variance), None
     base = mean + (marginal - location) * (math.sqrt(variance) / spread)
     return base, hermite_powers(base)
+
+
+def _count(shape: tuple[int, ...], axes: tuple[Axis, ...], kind: Axis) -> int:
+    return math.prod(n for n, axis in zip(shape, axes, strict=True) if axis is kind)
+
+
+def _share(part: float, whole: float) -> float:
+    return min(max(part / whole, 0.0), 1.0) if whole > 0.0 and math.isfinite(whole) else 0.0
 
 
 def _rho(pair: float, mean: float, variance: float, powers: Table | None) -> float:

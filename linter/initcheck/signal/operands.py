@@ -10,6 +10,7 @@ import numpy as np
 
 from initcheck.graph import Axis, Constant, Parameter
 from initcheck.signal.law import Argument, Context, Moments, moments_of
+from initcheck.signal.profile import levelled, pair_share, restricted
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
@@ -17,7 +18,19 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Factor", "Operand", "aligned", "factor_signal", "factors", "join", "operand", "output_layout"]
+    from initcheck.signal.profile import Profile
+
+__all__ = [
+    "Factor",
+    "Operand",
+    "aligned",
+    "factor_profile",
+    "factor_signal",
+    "factors",
+    "join",
+    "operand",
+    "output_layout",
+]
 
 MASKED = -1e4
 """Values below this in an additive array switch a position off."""
@@ -105,18 +118,18 @@ def aligned(x: Signal, shape: tuple[int, ...], axes: tuple[Axis, ...]) -> Moment
     moments = moments_of(x)
     padded = (1,) * (len(shape) - len(x.shape)) + x.shape
     own = (Axis.BATCH,) * (len(shape) - len(x.shape)) + x.axes
-    position, sample = moments.pair_position, moments.pair_sample
+    position, sample, response = moments.pair_position, moments.pair_sample, moments.pair_perturbation
     if any(axis is Axis.BATCH and n > 1 and p == 1 for axis, n, p in zip(axes, shape, padded, strict=True)):
         sample = moments.mean_square
     spread = [p for axis, n, p in zip(axes, shape, padded, strict=True) if axis is Axis.POSITION and n > 1]
     if spread and all(p == 1 for p in spread):
-        position = moments.mean_square
+        position, response = moments.mean_square, moments.perturbation
     elif any(
         theirs is Axis.FEATURE and ours is Axis.POSITION and n > 1 and p > 1
         for theirs, ours, n, p in zip(own, axes, shape, padded, strict=True)
     ):
-        position = x.mean * x.mean
-    return replace(moments, pair_position=position, pair_sample=sample)
+        position, response = x.mean * x.mean, 0.0
+    return replace(moments, pair_position=position, pair_sample=sample, pair_perturbation=response)
 
 
 def _varies(factor: Factor, shape: tuple[int, ...], axes: tuple[Axis, ...], wanted: Axis) -> bool:
@@ -141,14 +154,31 @@ def _position_pair(factor: Factor, shape: tuple[int, ...], axes: tuple[Axis, ...
 def factors(factor: Factor, shape: tuple[int, ...], axes: tuple[Axis, ...]) -> Moments:
     """Moments of a factor read with the axes of the result; it does not depend on the input."""
     same_sample = factor.mean * factor.mean if _varies(factor, shape, axes, Axis.BATCH) else factor.mean_square
-    return Moments(factor.mean_square, factor.mean, _position_pair(factor, shape, axes), same_sample, 0.0)
+    positions = math.prod(n for n, axis in zip(shape, axes, strict=True) if axis is Axis.POSITION)
+    unequal = pair_share(factor_profile(factor, shape, axes), positions) or 1.0
+    return Moments(factor.mean_square, factor.mean, _position_pair(factor, shape, axes) / unequal, same_sample, 0.0)
 
 
 def factor_signal(
     factor: Factor, like: Signal, shape: tuple[int, ...], axes: tuple[Axis, ...], context: Context
 ) -> Signal:
     """A factor as a value of its own, in the segment of ``like``."""
-    return context.create(factors(factor, shape, axes), replace(like, assumed=False), shape=shape, axes=axes)
+    return context.create(
+        factors(factor, shape, axes),
+        replace(like, assumed=False),
+        shape=shape,
+        axes=axes,
+        profile=factor_profile(factor, shape, axes),
+    )
+
+
+def factor_profile(factor: Factor, shape: tuple[int, ...], axes: tuple[Axis, ...]) -> Profile | None:
+    """Mean square of a factor at each position, where its elements are known."""
+    if factor.values is None or not _varies(factor, shape, axes, Axis.POSITION):
+        return None
+    values = factor.values.reshape((1,) * (len(shape) - len(factor.shape)) + factor.shape)
+    finite = np.where(np.isfinite(values) & (values > MASKED), values, 0.0)
+    return restricted(levelled(finite * finite)[1], axes)
 
 
 def join(

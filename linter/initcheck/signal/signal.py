@@ -15,6 +15,7 @@ import numpy as np
 
 from initcheck.graph import Axis
 from initcheck.signal.fluctuation import Noise, averaging, combined, response
+from initcheck.signal.profile import powered
 from initcheck.signal.quadrature import (
     NODES,
     WEIGHTS,
@@ -30,7 +31,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-__all__ = ["Logits", "Mixing", "Signal", "Source", "gaussian_table"]
+    from initcheck.signal.profile import Profile
+
+__all__ = ["Logits", "Mixing", "Signal", "Source", "effective_elements", "gaussian_table"]
+
+
+_NEGLIGIBLE = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,11 @@ class Source:
         rho_sample: Correlation of z between two samples, same unit and position.
         perturbation: Mean square of the change of x0 when the model's input (the embedding's output for integer inputs)
             changes by an independent perturbation of mean square 1.
+        rho_perturbation: Correlation of that change between two positions of one sample, same unit.
+        scale_response: Change of ln of the scale of x0 under that perturbation, as a linear combination of independent
+            unit-variance variables {index: coefficient}: δx0 = δ⊥ + ζ x0 (THEORY 2.11, coherent part).
+        shift_response: Change of the mean of x0 beyond ζ times the mean, in the same form: what one summand adds to its
+            own direction is not along the sum.
         noise: ln M of the source, without what its own units add, as a linear combination of independent unit-variance
             variables {index: coefficient}.
         realized: Whether ``noise`` and ``coherence`` already say all about the units (after a sum or a normalisation).
@@ -58,6 +69,9 @@ class Source:
         spread_sample: Variance of ``rho_sample`` over draws of the weights.
         groups: Groups of units between which nothing has been mixed since a grouped convolution.
         group_variance: Variance of ln M of one such group.
+        unit_variation: Squared coefficient of variation over units of their mean squares, beyond that of finitely many
+            positions and samples.
+        average_of: The value of which x0 is a mean over positions, its own among them.
         uncertainty: Variance, in squared decades, of the predicted log10 mean square that comes from not knowing the
             weights' law exactly.
     """
@@ -67,7 +81,12 @@ class Source:
     rho_position: float
     rho_sample: float
     perturbation: float
+    rho_perturbation: float = 0.0
+    scale_response: Mapping[int, float] = field(default_factory=dict)
+    shift_response: Mapping[int, float] = field(default_factory=dict)
     noise: Mapping[int, float] = field(default_factory=dict)
+    unit_variation: float = 0.0
+    average_of: Signal | None = None
     realized: bool = False
     excess_kurtosis: float = 0.0
     freedom: float = 1.0
@@ -108,12 +127,16 @@ class Mixing:
         other: E Σ_b A_ab A_a'b, the overlap of two queries.
         perturbation: Mean square of Σ_b δA_ab v_b per unit variance of v.
         response: The same for logits that change by independent amounts of mean square one.
+        logits: Of which they are the softmax.
+        profile: Of the logits.
     """
 
     same: float
     other: float
     perturbation: float
     response: float
+    logits: Logits
+    profile: Profile | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +156,8 @@ class Signal:
             gain.
         start_mean_square: Mean square at the segment's start.
         growth: log10 of the growth of the mean square over residual additions in the segment.
-        profile: Mean square over the spatial axes relative to its mean, None when uniform.
+        profile: Mean square over positions relative to its mean, as an array that broadcasts to the shape; None when
+            uniform (``signal/profile.py``).
         assumed: Whether an operation before it in the segment was not understood.
         own_noise: What ln M of x, when x is summed over, has beyond the elasticity times that of the source; None while
             nobody asked.
@@ -141,6 +165,8 @@ class Signal:
         own_coherence: Fluctuation of mean over root mean square of x.
         own_alignment: Fluctuation of ln of the cosine between two positions of x, common to all pairs.
         own_drift: What the units add to E ln M - ln q beyond the elasticity times that of the source.
+        own_response: What the response to the perturbation adds to ζ by pointing along x beyond the source's part, as
+            a combination of independent variables; None while nobody asked.
         logits: Set on attention logits.
         mixing: Set on attention weights.
         mean_square: E[x²], filled in.
@@ -157,13 +183,14 @@ class Signal:
     reference: float
     start_mean_square: float
     growth: float = 0.0
-    profile: NDArray[np.float64] | None = None
+    profile: Profile | None = None
     assumed: bool = False
     own_noise: Mapping[int, float] | None = None
     own_excess: Mapping[int, float] = field(default_factory=dict)
     own_coherence: Mapping[int, float] = field(default_factory=dict)
     own_alignment: Mapping[int, float] = field(default_factory=dict)
     own_drift: float = 0.0
+    own_response: Mapping[int, float] | None = None
     logits: Logits | None = None
     mixing: Mixing | None = None
     mean_square: float = field(init=False)
@@ -180,8 +207,20 @@ class Signal:
 
     @property
     def gain(self) -> float:
-        """Mean-square response to an independent unit perturbation of the input (THEORY 2.11)."""
-        return float(WEIGHTS @ (self.slope * self.slope)) * self.source.perturbation
+        """Mean-square response to an independent unit perturbation of the input (THEORY 2.11).
+
+        What moves the source along itself moves x along its stretch, the rest meets the slope.
+        """
+        source = self.source
+        across = float(WEIGHTS @ (self.slope * self.slope)) * source.perturbation
+        if not source.scale_response:
+            return across
+        power = math.fsum(c * c for c in source.scale_response.values())
+        along = min(power * float(WEIGHTS @ (source.base * source.base)), source.perturbation)
+        if along <= 0.0:
+            return across
+        stretched = float(WEIGHTS @ (self.stretch * self.stretch)) / float(WEIGHTS @ (source.base * source.base))
+        return across + along * (stretched - across / source.perturbation)
 
     @property
     def segment_gain(self) -> float:
@@ -199,11 +238,21 @@ class Signal:
         return self._pair(self.source.rho_sample)
 
     @property
+    def pair_gain(self) -> float:
+        """E[δx_a δx_b], two positions of one sample, same unit; where a profile exists, positions of mean length."""
+        return self.source.perturbation * self.source.rho_perturbation * self._slope_pair()
+
+    @property
     def elasticity(self) -> float:
         """D ln(mean square) / d ln(mean square of x0)."""
         if self.mean_square <= 0.0:
             return 0.0
         return expectation(self.table * self.stretch) / self.mean_square
+
+    @property
+    def unit_variation(self) -> float:
+        """Squared coefficient of variation over units of a unit's mean square (THEORY 2.6)."""
+        return self.elasticity**2 * self.source.unit_variation if self.source.unit_variation else 0.0
 
     @property
     def units(self) -> int:
@@ -269,6 +318,38 @@ class Signal:
         """Var[ln M] (nats squared) that has built up since the last normalisation (THEORY 2.9)."""
         return math.fsum(c * c for c in self.noise().values())
 
+    def scale_response(self) -> dict[int, float]:
+        """ζ of x: change of ln of its length under the perturbation, as a combination of independent variables."""
+        return self._response(self.elasticity, 1.0)
+
+    def mean_response(self) -> dict[int, float]:
+        """Change of the mean over units under the perturbation, as a combination of independent variables."""
+        combined = self._response(expectation(self.stretch), self.mean)
+        if self.source.shift_response:
+            factor = self._steepness()
+            for index, coefficient in self.source.shift_response.items():
+                combined[index] = combined.get(index, 0.0) + factor * coefficient
+        return combined
+
+    def chance_response(self) -> float:
+        """Variance that the response of n units and T positions adds to ζ by pointing along x by chance.
+
+        δ = f'(x0) δ⊥ with δ⊥ orthogonal to x0 as a whole: E[g²] - E[g x0]²/E[x0²] with g = f f', per mean square
+        squared and effective number of elements (THEORY 2.11, coherent part).
+        """
+        source, base = self.source, self.source.base
+        square = expectation(base * base)
+        if self.mean_square <= 0.0 or square <= 0.0 or not math.isfinite(self.mean_square):
+            return 0.0
+        if self.mean_square * square - expectation(self.table * base) ** 2 <= _NEGLIGIBLE * self.mean_square * square:
+            return 0.0
+        power = math.fsum(c * c for c in source.scale_response.values())
+        across = max(source.perturbation - power * square, 0.0)
+        weight = self.slope * self.table
+        left = expectation(weight * weight) - expectation(weight * base) ** 2 / square
+        shared = source.rho_perturbation * max(source.rho_position, 0.0)
+        return across * max(left, 0.0) / self.mean_square**2 / effective_elements(self.units, self.positions, shared)
+
     def map(self, value: Table, slope: Table) -> Signal:
         """The signal f(x) for an elementwise f given by its value and derivative on this signal's table."""
         return replace(
@@ -276,6 +357,7 @@ class Signal:
             table=value,
             slope=slope * self.slope,
             stretch=slope * self.stretch,
+            profile=self.profile if self.profile is None else powered(self.profile, self._exponent(value, slope)),
         ).fresh()
 
     def fresh(self) -> Signal:
@@ -287,6 +369,7 @@ class Signal:
             own_coherence={},
             own_alignment={},
             own_drift=0.0,
+            own_response=None,
             logits=None,
             mixing=None,
         )
@@ -307,13 +390,44 @@ class Signal:
             mixing=None,
         )
 
+    def _steepness(self) -> float:
+        """D mean / d shift of x0: exact where x is affine in x0, whose own slope need not be 1 everywhere."""
+        base = self.source.base - expectation(self.source.base)
+        spread = expectation(base * base)
+        factor = expectation(self.table * base) / spread if spread > 0.0 else 0.0
+        affine = self.variance - factor * factor * spread <= _NEGLIGIBLE * self.mean_square
+        return factor if affine else expectation(self.slope)
+
+    def _response(self, of_source: float, of_own: float) -> dict[int, float]:
+        combined = {k: of_source * c for k, c in self.source.scale_response.items()}
+        for index, coefficient in (self.own_alignment or {}).items():
+            combined[index] = combined.get(index, 0.0) + of_own * coefficient
+        return combined
+
     def _pair(self, rho: float) -> float:
         if rho >= 1.0:
             return self.mean_square
         return pair_moment(hermite_powers(self.table), rho)
 
+    def _slope_pair(self) -> float:
+        """E[f'(z_a) f'(z_b)] at two positions of one sample."""
+        if self.source.rho_position >= 1.0:
+            return float(WEIGHTS @ (self.slope * self.slope))
+        return pair_moment(hermite_powers(self.slope), self.source.rho_position)
+
+    def _exponent(self, value: Table, slope: Table) -> float:
+        """D ln E[f²] / d ln E[x²] of a function given by its value and derivative on the table."""
+        square = expectation(value * value)
+        return expectation(value * slope * self.table) / square if square > 0.0 else 1.0
+
     def _size(self, wanted: Axis) -> int:
         return math.prod((n for n, axis in zip(self.shape, self.axes, strict=True) if axis is wanted), start=1)
+
+
+def effective_elements(units: int, positions: int, shared: float) -> float:
+    """Independent elements among n units at T positions that are correlated: 1/N = (1/n)(1/T + (1 - 1/T) ρ)."""
+    positions = max(positions, 1)
+    return max(units, 1) / (1.0 / positions + (1.0 - 1.0 / positions) * min(max(shared, 0.0), 1.0))
 
 
 def gaussian_table(mean: float, variance: float) -> Table:

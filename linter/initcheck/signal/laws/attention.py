@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from initcheck.graph import Axis, Constant, Node, Parameter
 from initcheck.signal.law import Argument, Context, Moments, moments_of
+from initcheck.signal.overlaps import overlaps
+from initcheck.signal.profile import levelled, padded, pair_share, product
 from initcheck.signal.signal import Logits, Mixing, Signal
 
 if TYPE_CHECKING:
@@ -19,11 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 __all__ = ["AttentionLaw", "Chain", "MatmulLaw", "SoftmaxLaw", "composed"]
-
-_Overlaps: TypeAlias = tuple[float, float, float]
-_ROWS = 16
-_WORK = 1 << 17
-_LARGEST_LOGIT_VARIANCE = 400.0
 
 
 class MatmulLaw:
@@ -41,7 +37,7 @@ class MatmulLaw:
         if not isinstance(a, Signal) or not isinstance(b, Signal) or shape is None:
             return (None,)
         if a.mixing is not None:
-            return (mixed(a.mixing, b, shape, context),)
+            return (mixed(a.mixing, a.shape[-2], b, shape, context),)
         scale = float(node.attributes.get("scale", 1.0))
         return (products(a, b, shape, context).scaled(scale),)
 
@@ -51,6 +47,8 @@ def products(a: Signal, b: Signal, shape: tuple[int, ...], context: Context) -> 
     width = a.shape[-1]
     left, right = moments_of(a), moments_of(b)
     pairs = width * (width - 1) * (left.mean * right.mean) ** 2
+    rank = len(shape)
+    _, profile = product(padded(a.profile, rank), padded(b.profile, rank))
     square = width * left.mean_square * right.mean_square + pairs
     perturbation = width * (left.mean_square * right.perturbation + right.mean_square * left.perturbation)
     spread = max(right.mean_square - right.pair_position, 0.0)
@@ -73,6 +71,7 @@ def products(a: Signal, b: Signal, shape: tuple[int, ...], context: Context) -> 
         noise=noise,
         parents=(a, b),
         uncertainty=a.uncertainty**2 + b.uncertainty**2,
+        profile=profile,
     )
     logits = Logits(
         variance=width * left.mean_square * spread,
@@ -97,9 +96,10 @@ class SoftmaxLaw:
             return (None,)
         if x.logits is not None and axis == len(x.shape) - 1 and len(x.shape) >= 2:
             return (attention_weights(x, x.logits, x.shape, context),)
-        same, _, response = overlaps(x.variance, 0.0, 1, keys, None)
+        found = overlaps(Logits(x.variance, 0.0, 0.0), 1, keys)
         moments = moments_of(x)
-        softened = response * moments.perturbation / keys
+        same = float(found.same.mean())
+        softened = found.response * moments.perturbation / keys
         return (
             context.create(
                 Moments(same / keys, 1.0 / keys, 1.0 / keys**2, 1.0 / keys**2, softened),
@@ -115,8 +115,9 @@ class SoftmaxLaw:
 def attention_weights(x: Signal, logits: Logits, shape: tuple[int, ...], context: Context) -> Signal:
     """Softmax of logits over the last axis."""
     queries, keys = shape[-2], shape[-1]
-    same, other, response = overlaps(logits.variance, logits.row_correlation, queries, keys, logits.mask)
-    mixing = Mixing(same, other, response * logits.perturbation, response)
+    found = overlaps(logits, queries, keys, x.profile)
+    same, other = float(found.same.mean()), found.other
+    mixing = Mixing(same, other, found.response * logits.perturbation, found.response, logits, x.profile)
     result = context.create(
         Moments(same / keys, 1.0 / keys, max(other, 0.0) / keys, 1.0 / keys**2, mixing.perturbation / keys),
         x,
@@ -126,18 +127,32 @@ def attention_weights(x: Signal, logits: Logits, shape: tuple[int, ...], context
     return replace(result, mixing=mixing)
 
 
-def mixed(mixing: Mixing, values: Signal, shape: tuple[int, ...], context: Context) -> Signal:
-    """Attention weights times values."""
+def mixed(mixing: Mixing, queries: int, values: Signal, shape: tuple[int, ...], context: Context) -> Signal:
+    """Attention weights times values, every query's own mean square kept as the profile."""
     moments = moments_of(values)
+    found = overlaps(mixing.logits, queries, values.shape[-2], mixing.profile, values.profile)
     spread = max(moments.mean_square - moments.pair_position, 0.0)
-    square = moments.mean_square * mixing.same + moments.pair_position * (1.0 - mixing.same)
+    rows = moments.mean_square * found.same + moments.pair_position * (found.whole - found.same)
+    square, profile = levelled(rows[:, None] if len(shape) > 1 else rows)
+    profile = padded(profile, len(shape))
+    unequal = pair_share(profile, queries) or 1.0
+    same, other = float(found.same.mean()), found.other
+    whole = float(found.whole.mean())
+    alike = other / same if same > 0.0 else 0.0
+    through = mixing.perturbation * spread
     return context.create(
         Moments(
             square,
             moments.mean,
-            moments.mean_square * mixing.other + moments.pair_position * (1.0 - mixing.other),
+            (moments.mean_square * other + moments.pair_position * (found.whole_other - other)) / unequal,
             moments.pair_sample,
-            mixing.same * moments.perturbation + mixing.perturbation * spread,
+            same * moments.perturbation + max(whole - same, 0.0) * moments.pair_perturbation + through,
+            (
+                other * moments.perturbation
+                + max(found.whole_other - other, 0.0) * moments.pair_perturbation
+                + mixing.logits.row_correlation * alike * through
+            )
+            / unequal,
         ),
         values,
         shape=shape,
@@ -145,76 +160,8 @@ def mixed(mixing: Mixing, values: Signal, shape: tuple[int, ...], context: Conte
         noise=values.inherited_noise(),
         parents=(values,),
         uncertainty=values.uncertainty**2,
+        profile=profile,
     )
-
-
-def overlaps(
-    variance: float, row_correlation: float, queries: int, keys: int, mask: NDArray[np.float64] | None
-) -> _Overlaps:
-    """S = E Σ_b A_ab², O = E Σ_b A_ab A_a'b, and softmax's response, by fixed-seed sampling with the concrete mask.
-
-    Logits are Gaussian (THEORY 2.8). Where they change by independent amounts of mean square 1, Σ_b A_ab v_b for values
-    of variance 1 changes by a mean square of Σ A² - 2 Σ A³ + (Σ A²)²; S (1 - S) for uniform weights (THEORY 2.8).
-
-    Args:
-        variance: Of one query's logits over keys.
-        row_correlation: Of two queries' logits.
-        queries: Rows of A.
-        keys: Columns of A.
-        mask: Additive mask that broadcasts to (..., queries, keys).
-    """
-    if mask is None:
-        return _sampled(_rounded(variance), round(row_correlation, 3), min(queries, _ROWS), keys)
-    return _sampled_masked(variance, row_correlation, queries, keys, mask)
-
-
-def _rounded(variance: float) -> float:
-    """Logit variance to three digits, so that equal blocks share one sample."""
-    bounded = min(max(variance, 0.0), _LARGEST_LOGIT_VARIANCE)
-    return float(f"{bounded:.3g}")
-
-
-@lru_cache(maxsize=256)
-def _sampled(variance: float, row_correlation: float, rows: int, keys: int) -> _Overlaps:
-    return _overlap(variance, row_correlation, np.zeros((rows, keys)))
-
-
-def _sampled_masked(
-    variance: float, row_correlation: float, queries: int, keys: int, mask: NDArray[np.float64]
-) -> _Overlaps:
-    full = (
-        np.broadcast_to(mask, (*np.broadcast_shapes(mask.shape[:-2], ()), queries, keys))
-        if mask.ndim >= 2
-        else (np.broadcast_to(mask, (queries, keys)))
-    )
-    planes = full.reshape(-1, queries, keys)
-    chosen = np.unique(np.linspace(0, queries - 1, min(queries, _ROWS)).round().astype(int))
-    picked = planes[:: max(len(planes) // 4, 1)][:4, chosen]
-    results = [_overlap(_rounded(variance), row_correlation, np.asarray(plane)) for plane in picked]
-    same, other, response = np.mean(results, axis=0)
-    return float(same), float(other), float(response)
-
-
-def _overlap(variance: float, row_correlation: float, mask: NDArray[np.float64]) -> _Overlaps:
-    rows, keys = mask.shape
-    repeats = max(4, min(64, _WORK // max(rows * keys, 1)))
-    rng = np.random.default_rng(0)
-    shared = rng.standard_normal((repeats, 1, keys))
-    own = rng.standard_normal((repeats, rows, keys))
-    correlation = min(max(row_correlation, 0.0), 1.0)
-    logits = math.sqrt(variance) * (math.sqrt(correlation) * shared + math.sqrt(1.0 - correlation) * own) + mask
-    top = logits.max(axis=-1, keepdims=True)
-    weights = np.exp(logits - np.where(np.isfinite(top), top, 0.0))
-    total = weights.sum(axis=-1, keepdims=True)
-    weights = np.divide(weights, total, out=np.zeros_like(weights), where=total > 0.0)
-    squares = np.sum(weights * weights, axis=-1)
-    same = float(squares.mean())
-    response = float(np.mean(squares - 2.0 * np.sum(weights**3, axis=-1) + squares * squares))
-    if rows < 2:
-        return same, same, response
-    columns = weights.sum(axis=1)
-    both = float(np.mean(np.sum(columns * columns, axis=-1)))
-    return same, max((both - rows * same) / (rows * (rows - 1)), 0.0), response
 
 
 class AttentionLaw:
@@ -226,7 +173,8 @@ class AttentionLaw:
         chain = composed(node, args, context)
         if chain is None or not isinstance(value, Signal) or shape is None or chain.weights.mixing is None:
             return (None,)
-        return (mixed(chain.weights.mixing, value, shape, context), *(None,) * (len(node.outputs) - 1))
+        queries, mixing = chain.weights.shape[-2], chain.weights.mixing
+        return (mixed(mixing, queries, value, shape, context), *(None,) * (len(node.outputs) - 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +203,7 @@ def composed(node: Node, args: Sequence[Argument], context: Context) -> Chain | 
         key,
         shape=(*key.shape[:-2], key.shape[-1], key.shape[-2]),
         axes=(*key.axes[:-2], key.axes[-1], key.axes[-2]),
+        profile=None if key.profile is None else np.swapaxes(key.profile, -1, -2),
     )
     logits = products(query, transposed, (*query.shape[:-1], keys), context).scaled(scale)
     mask = _mask(args[3] if len(args) > 3 else None)

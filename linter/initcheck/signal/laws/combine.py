@@ -13,13 +13,22 @@ from initcheck.signal.fluctuation import Noise, combined, square_product_varianc
 from initcheck.signal.functions import apply
 from initcheck.signal.law import Argument, Context, Moments
 from initcheck.signal.marginal import product_marginal, shape_of, sum_marginal
-from initcheck.signal.operands import Factor, Operand, aligned, factor_signal, factors, join, operand, output_layout
-from initcheck.signal.signal import Logits, Signal
+from initcheck.signal.operands import (
+    Factor,
+    Operand,
+    aligned,
+    factor_profile,
+    factor_signal,
+    factors,
+    join,
+    operand,
+    output_layout,
+)
+from initcheck.signal.profile import joint, padded, pair_share, product
+from initcheck.signal.signal import Logits, Signal, effective_elements
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    from initcheck.signal.quadrature import Table
 
 __all__ = ["Axes", "ProductLaw", "QuotientLaw", "SumLaw", "multiply"]
 
@@ -89,6 +98,9 @@ class SumLaw:
                 stretch=x.stretch + self.sign * y.stretch,
                 shape=shape,
                 axes=axes,
+                profile=joint(
+                    ((part.mean_square, padded(part.profile, len(shape))) for part in (x, y)),
+                ),
             ).fresh()
         if x.logits is not None and y.logits is None and y.gain == 0.0:
             # A learned position bias spreads the logits over keys but does not see the input.
@@ -129,24 +141,46 @@ def _add_independent(
     x: Signal, y: Signal, sign: float, shape: tuple[int, ...], axes: Axes, node: Node, context: Context
 ) -> Signal:
     left, right = aligned(x, shape, axes), aligned(y, shape, axes)
+    common = _common_part(x, y, left, right)
     cross = 2.0 * sign * left.mean * right.mean
-    square = left.mean_square + right.mean_square + cross
+    square = max(left.mean_square + right.mean_square + cross + 2.0 * sign * common.mean_square, 0.0)
+    first, second = padded(x.profile, len(shape)), padded(y.profile, len(shape))
+    profile = joint(((left.mean_square, first), (right.mean_square, second), (max(cross, 0.0), None)))
+    count = math.prod(n for n, axis in zip(shape, axes, strict=True) if axis is Axis.POSITION)
+    of_first, of_second, of_sum = (pair_share(part, count) for part in (first, second, profile))
     moments = Moments(
         square,
         left.mean + sign * right.mean,
-        left.pair_position + right.pair_position + cross,
-        left.pair_sample + right.pair_sample + cross,
-        left.perturbation + right.perturbation,
+        (of_first * left.pair_position + of_second * right.pair_position + cross + 2.0 * sign * common.pair_position)
+        / (of_sum or 1.0),
+        left.pair_sample + right.pair_sample + cross + 2.0 * sign * common.pair_sample,
+        max(left.perturbation + right.perturbation + 2.0 * sign * common.perturbation, 0.0),
+        (
+            of_first * left.pair_perturbation
+            + of_second * right.pair_perturbation
+            + 2.0 * sign * common.pair_perturbation
+        )
+        / (of_sum or 1.0),
     )
     noise: Noise = {}
     coherence: Noise = {}
     weights = (1.0, 1.0)
-    uncertainty = 0.0
+    answer: dict[int, float] = {}
+    shift: dict[int, float] = {}
+    uncertainty = variation = 0.0
     if square > 0.0:
         weight_x = (left.mean_square + 0.5 * cross) / square
         weight_y = (right.mean_square + 0.5 * cross) / square
         weights = (weight_x, weight_y)
-        uncertainty = sum((weight * part.uncertainty) ** 2 for weight, part in zip(weights, (x, y), strict=True))
+        for weight, part in zip(weights, (x, y), strict=True):
+            for index, coefficient in part.scale_response().items():
+                answer[index] = answer.get(index, 0.0) + weight * coefficient
+            uncertainty += (weight * part.uncertainty) ** 2
+            variation += weight * weight * part.unit_variation
+        shift = _shift_of_sum(x, y, sign, answer, moments.mean)
+        chance = _chance_alignment(x, y, left, right, shape, axes) / (square * square)
+        if chance > 0.0:
+            answer[context.next_index()] = math.sqrt(chance)
         squares = (left.mean_square, right.mean_square, square)
         noise, coherence = sum_noise(x, y, sign, (left.mean, right.mean), squares)
         together = math.sqrt(x.source.spread_position * y.source.spread_position)
@@ -160,6 +194,9 @@ def _add_independent(
         shape=shape,
         axes=axes,
         noise=noise,
+        scale_response=answer,
+        shift_response=shift,
+        unit_variation=variation,
         parents=(x, y),
         weights=weights,
         coherence=coherence,
@@ -168,7 +205,7 @@ def _add_independent(
         spread=_joint_spread(x, y, weights),
         uncertainty=uncertainty,
         marginal=marginal,
-        profile=_joint_profile(x, y),
+        profile=profile,
     )
     joined = join(result, x, y, node.name, context)
     skip_index = context.skip_index.get(node.name)
@@ -178,6 +215,73 @@ def _add_independent(
     if skip.mean_square <= 0.0 or square <= 0.0:
         return joined
     return replace(joined, growth=skip.growth + math.log10(square / skip.mean_square))
+
+
+def _common_part(x: Signal, y: Signal, left: Moments, right: Moments) -> Moments:
+    """What two values over different sources have in common beyond their means.
+
+    A mean over positions is a projection: its product with one of the values it averages has the mean of its own
+    square. Of other values only the scales answer to one input (THEORY 2.11, coherent part).
+    """
+    if _averages(x, y):
+        average, whole = left, x.positions <= 1
+    elif _averages(y, x):
+        average, whole = right, y.positions <= 1
+    else:
+        return Moments(0.0, 0.0, 0.0, 0.0, _coherent(x, y))
+    coherent = average.mean * average.mean
+    return Moments(
+        average.mean_square - coherent,
+        0.0,
+        (average.mean_square if whole else average.pair_position) - coherent,
+        average.pair_sample - coherent,
+        average.perturbation,
+        average.perturbation if whole else average.pair_perturbation,
+    )
+
+
+def _averages(average: Signal, x: Signal) -> bool:
+    """Whether one value is a mean over positions of the other."""
+    origin = average.source.average_of
+    return (
+        origin is not None
+        and origin.source.index == x.source.index
+        and np.array_equal(origin.table, x.table)
+        and np.array_equal(average.table, average.source.base)
+    )
+
+
+def _coherent(x: Signal, y: Signal) -> float:
+    """E[δx δy] of two values over different sources: both scales answer to one input (THEORY 2.11, coherent part)."""
+    if x.mean == 0.0 or y.mean == 0.0:
+        return 0.0
+    others = y.mean_response()
+    return math.fsum(c * others.get(index, 0.0) for index, c in x.mean_response().items())
+
+
+def _shift_of_sum(x: Signal, y: Signal, sign: float, scale: dict[int, float], mean: float) -> dict[int, float]:
+    """Change of the mean of a sum beyond that of its scale."""
+    shift = x.mean_response()
+    for index, coefficient in y.mean_response().items():
+        shift[index] = shift.get(index, 0.0) + sign * coefficient
+    for index, coefficient in scale.items():
+        shift[index] = shift.get(index, 0.0) - mean * coefficient
+    size = max((abs(c) for c in scale.values()), default=0.0)
+    return {k: c for k, c in shift.items() if abs(c) > _NEGLIGIBLE * size}
+
+
+def _chance_alignment(x: Signal, y: Signal, left: Moments, right: Moments, shape: tuple[int, ...], axes: Axes) -> float:
+    """Variance of the inner product, per element, of the change of each operand with the other, by chance."""
+    positions, units = (
+        math.prod(n for n, axis in zip(shape, axes, strict=True) if axis is kind)
+        for kind in (Axis.POSITION, Axis.FEATURE)
+    )
+    across = [
+        max(part.perturbation - part.mean_square * math.fsum(c * c for c in signal.scale_response().values()), 0.0)
+        for signal, part in ((x, left), (y, right))
+    ]
+    mixed = across[0] * right.mean_square + across[1] * left.mean_square
+    return mixed / effective_elements(units, positions, 0.0)
 
 
 def _joint_spread(x: Signal, y: Signal, weights: tuple[float, float]) -> tuple[float, float]:
@@ -212,15 +316,6 @@ def _inner_product_noise(
     shared = min(max(shared, 0.0) + together, 1.0)
     effective = (1.0 / positions + (1.0 - 1.0 / positions) * shared) / max(units, 1)
     return 4.0 * variance_x * variance_y / (square * square) * effective
-
-
-def _joint_profile(x: Signal, y: Signal) -> Table | None:
-    if x.profile is None or y.profile is None or x.profile.shape != y.profile.shape:
-        return x.profile if y.profile is None and x.shape == y.shape else None
-    total = x.mean_square + y.mean_square
-    if total <= 0.0:
-        return None
-    return (x.mean_square * x.profile + y.mean_square * y.profile) / total
 
 
 class ProductLaw:
@@ -285,17 +380,20 @@ def _multiply_pointwise(x: Signal, y: Signal, shape: tuple[int, ...], axes: Axes
         stretch=x.stretch * y.table + x.table * y.stretch,
         shape=shape,
         axes=axes,
+        profile=product(padded(x.profile, len(shape)), padded(y.profile, len(shape)))[1],
     ).fresh()
 
 
 def _multiply_factor(x: Signal, factor: Factor, shape: tuple[int, ...], axes: Axes, context: Context) -> Signal:
     left, right = aligned(x, shape, axes), factors(factor, shape, axes)
+    level, profile = product(padded(x.profile, len(shape)), factor_profile(factor, shape, axes))
     moments = Moments(
-        left.mean_square * right.mean_square,
+        level * left.mean_square * right.mean_square,
         left.mean * right.mean,
-        left.pair_position * right.pair_position,
-        left.pair_sample * right.pair_sample,
-        left.perturbation * right.mean_square,
+        level * left.pair_position * right.pair_position,
+        level * left.pair_sample * right.pair_sample,
+        level * left.perturbation * right.mean_square,
+        level * left.pair_perturbation * right.pair_position,
     )
     return context.create(
         moments,
@@ -309,7 +407,7 @@ def _multiply_factor(x: Signal, factor: Factor, shape: tuple[int, ...], axes: Ax
         realized=True,
         uncertainty=x.uncertainty**2,
         marginal=shape_of(x, factor.mean),
-        profile=x.profile,
+        profile=profile,
     )
 
 
@@ -317,12 +415,21 @@ def _multiply_independent(
     x: Signal, y: Signal, shape: tuple[int, ...], axes: Axes, node: Node, context: Context
 ) -> Signal:
     left, right = aligned(x, shape, axes), aligned(y, shape, axes)
+    level, profile = product(padded(x.profile, len(shape)), padded(y.profile, len(shape)))
+    response = x.scale_response()
+    others = y.scale_response()
+    # Both factors answer to one input with their scales.
+    coherent = 2.0 * math.fsum(c * others.get(index, 0.0) for index, c in response.items())
+    for index, coefficient in others.items():
+        response[index] = response.get(index, 0.0) + coefficient
+    across = right.mean_square * left.perturbation + left.mean_square * right.perturbation
     moments = Moments(
-        left.mean_square * right.mean_square,
+        level * left.mean_square * right.mean_square,
         left.mean * right.mean,
-        left.pair_position * right.pair_position,
-        left.pair_sample * right.pair_sample,
-        right.mean_square * left.perturbation + left.mean_square * right.perturbation,
+        level * left.pair_position * right.pair_position,
+        level * left.pair_sample * right.pair_sample,
+        level * max(across + coherent * left.mean_square * right.mean_square, 0.0),
+        level * (right.pair_position * left.pair_perturbation + left.pair_position * right.pair_perturbation),
     )
     noise = combined((1.0, x.noise()), (1.0, y.noise()))
     both = square_product_variance(x, y)
@@ -338,10 +445,11 @@ def _multiply_independent(
         shape=shape,
         axes=axes,
         noise=noise,
+        scale_response=response,
         parents=(x, y),
         realized=True,
         uncertainty=x.uncertainty**2 + y.uncertainty**2,
         marginal=shape_of(carrier, other.mean) if nearly_constant else product_marginal(x, y),
-        profile=x.profile if x.shape == shape else y.profile,
+        profile=profile,
     )
     return join(result, x, y, node.name, context, additive=False)

@@ -9,7 +9,6 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from initcheck.distribution import Family
 from initcheck.graph import Axis, Node, Parameter
@@ -22,17 +21,18 @@ from initcheck.signal.laws.linear import (
     excess_kurtosis,
     identity_factor,
     length_freedom,
+    unit_variation,
     weight_uncertainty,
     weighted_sum,
 )
+from initcheck.signal.profile import Profile, of_spatial
+from initcheck.signal.profile import spatial as spatial_profile
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["ConvolutionLaw", "TransposedConvolutionLaw", "window_sums"]
-
-Profile = NDArray[np.float64]
 
 _LARGEST_PROFILE = 1 << 20
 """Above this many positions borders are a vanishing share, and the profile is left out."""
@@ -124,7 +124,7 @@ class ConvolutionLaw:
         fan_in, taps = int(node.attributes["fan_in"]), math.prod(node.attributes["kernel"])
         if _hands_through(node, weight, bias, x):
             return (replace(x.scaled(identity_factor(weight, fan_in)), shape=shape),)
-        edge, pair_edge, profile = _edges(node, x)
+        edge, pair_edge, window = _edges(node, x)
         moments = moments_of(x)
         inner = replace(
             moments,
@@ -132,12 +132,12 @@ class ConvolutionLaw:
             pair_position=pair_edge * moments.pair_position,
             pair_sample=edge * moments.pair_sample,
             perturbation=edge * moments.perturbation,
+            pair_perturbation=pair_edge * moments.pair_perturbation,
         )
         before = weighted_sum(inner, weight, fan_in, cross=x.mean * x.mean)
-        after = add_bias(before, bias)
+        after, profile = add_bias(before, bias, 1.0, of_spatial(window), math.prod(shape[2:]))
         share = bias_share(before, after)
-        if profile is not None and share < 1.0:
-            profile = share * profile + (1.0 - share)
+        taps = math.prod(node.attributes["kernel"])
         return (
             context.create(
                 after,
@@ -145,6 +145,8 @@ class ConvolutionLaw:
                 shape=shape,
                 axes=(Axis.BATCH, Axis.FEATURE, *(Axis.POSITION,) * (len(shape) - 2)),
                 noise=x.diluted_noise(mean_share(share, x.log_length_variance())),
+                scale_response={k: share * c for k, c in x.scale_response().items()},
+                unit_variation=share * share * unit_variation(weight, fan_in / taps, taps, x.unit_variation),
                 parents=(x,),
                 weights=(share,),
                 freedom=length_freedom(weight, share, fan_in, weight.shape[0]) if taps == 1 else 1.0,
@@ -174,11 +176,12 @@ def _edges(node: Node, x: Signal) -> tuple[float, float, Profile | None]:
         tuple(attributes["dilations"]),
         tuple(tuple(pair) for pair in attributes["padding"]),
     )
-    if x.profile is None or x.profile.shape != spatial:
+    profile = spatial_profile(x.profile, x.shape)
+    if profile is None:
         if all(a <= 0 and b <= 0 for a, b in geometry[3]):
             return 1.0, 1.0, None
         return _uniform_window(spatial, *geometry)
-    return _window(x.profile, *geometry)
+    return _window(profile, *geometry)
 
 
 class TransposedConvolutionLaw:
@@ -195,14 +198,16 @@ class TransposedConvolutionLaw:
             return (None,)
         bias = args[2] if len(args) > 2 and isinstance(args[2], Parameter) else None
         channels = weight.shape[0] // int(node.attributes.get("groups", 1))
-        reach, pair, profile = _coverage(node, x, shape)
+        reach, pair, window = _coverage(node, x, shape)
         moments = moments_of(x)
-        inner = replace(moments, pair_position=pair * moments.pair_position)
+        inner = replace(
+            moments,
+            pair_position=pair * moments.pair_position,
+            pair_perturbation=pair * moments.pair_perturbation,
+        )
         before = weighted_sum(inner, weight, channels * reach)
-        after = add_bias(before, bias)
+        after, profile = add_bias(before, bias, 1.0, of_spatial(window), math.prod(shape[2:]))
         share = bias_share(before, after)
-        if profile is not None and share < 1.0:
-            profile = share * profile + (1.0 - share)
         return (
             context.create(
                 after,
@@ -210,6 +215,8 @@ class TransposedConvolutionLaw:
                 shape=shape,
                 axes=(Axis.BATCH, Axis.FEATURE, *(Axis.POSITION,) * (len(shape) - 2)),
                 noise=x.diluted_noise(mean_share(share, x.log_length_variance())),
+                scale_response={k: share * c for k, c in x.scale_response().items()},
+                unit_variation=share * share * unit_variation(weight, channels, reach, x.unit_variation),
                 parents=(x,),
                 weights=(share,),
                 alignment=combined((share, x.own_alignment)),
@@ -228,7 +235,7 @@ def _coverage(node: Node, x: Signal, shape: tuple[int, ...]) -> tuple[float, flo
     reach = math.prod(kernel) * math.prod(spatial) / max(math.prod(shape[2:]), 1)
     if math.prod(shape[2:]) > _LARGEST_PROFILE or 0 in spatial or 0 in shape:
         return reach, 1.0 / math.prod(strides), None
-    profile = x.profile if x.profile is not None and x.profile.shape == spatial else np.ones(spatial)
+    profile = np.ones(spatial) if x.profile is None else spatial_profile(x.profile, x.shape)
     full = [(n - 1) * s + (k - 1) * d + 1 for n, s, k, d in zip(spatial, strides, kernel, dilations, strict=True)]
     before = [max(a, 0) for a, _ in attributes["padding"]]
     size = [max(f, a + n) for f, n, a in zip(full, shape[2:], before, strict=True)]

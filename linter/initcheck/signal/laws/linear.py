@@ -14,11 +14,16 @@ from initcheck.signal.amplitude import mean_share
 from initcheck.signal.axes import token_axes
 from initcheck.signal.fluctuation import combined, correlation_spreads
 from initcheck.signal.law import Argument, Context, Moments, moments_of
+from initcheck.signal.profile import joint, pair_share
 from initcheck.signal.quadrature import hermite_powers, pair_moment
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from initcheck.signal.profile import Profile
 
 __all__ = [
     "EmbeddingLaw",
@@ -27,6 +32,7 @@ __all__ = [
     "excess_kurtosis",
     "is_identity",
     "length_freedom",
+    "unit_variation",
     "weight_uncertainty",
     "weighted_sum",
 ]
@@ -34,6 +40,7 @@ __all__ = [
 LN10 = math.log(10.0)
 _LEAST_EXCESS = -1.2
 """Excess kurtosis of a uniform law."""
+_LARGEST_TABLE = 1 << 22
 
 
 def weighted_sum(moments: Moments, weight: Parameter, fan_in: float, cross: float | None = None) -> Moments:
@@ -63,24 +70,44 @@ def weighted_sum(moments: Moments, weight: Parameter, fan_in: float, cross: floa
         pair_position=second(moments.pair_position),
         pair_sample=second(moments.pair_sample),
         perturbation=fan_in * (variance + mean * mean) * moments.perturbation,
+        pair_perturbation=fan_in * (variance + mean * mean) * moments.pair_perturbation,
     )
 
 
-def add_bias(moments: Moments, bias: Parameter | None, scale: float = 1.0) -> Moments:
-    """Moments after a bias, which all positions and samples share (THEORY 2.2)."""
+def add_bias(
+    moments: Moments, bias: Parameter | None, scale: float = 1.0, profile: Profile | None = None, positions: int = 1
+) -> tuple[Moments, Profile | None]:
+    """Moments and profile after a bias, which all positions and samples share (THEORY 2.2)."""
     if bias is None:
-        return moments
+        return moments, profile
     law = bias.distribution
     mean = scale * law.effective_mean
     square = scale * scale * (law.variance + law.effective_mean**2)
     cross = 2.0 * moments.mean * mean
-    return Moments(
-        moments.mean_square + square + cross,
-        moments.mean + mean,
-        moments.pair_position + square + cross,
-        moments.pair_sample + square + cross,
-        moments.perturbation,
+    flattened = joint(((moments.mean_square, profile), (square + cross, None)))
+    pairs = moments.pair_position * pair_share(profile, positions) + square + cross
+    after = replace(
+        moments,
+        mean_square=moments.mean_square + square + cross,
+        mean=moments.mean + mean,
+        pair_position=pairs / (pair_share(flattened, positions) or 1.0),
+        pair_sample=moments.pair_sample + square + cross,
     )
+    return after, flattened
+
+
+def unit_variation(weight: Parameter, channels: float, taps: float, before: float) -> float:
+    """Squared coefficient of variation over outputs of Σ_j q_j Σ_t w² (THEORY 2.6).
+
+    Args:
+        weight: The weight.
+        channels: Inputs j that one output sums.
+        taps: Weights t on each of them.
+        before: The same of the inputs' mean squares q_j.
+    """
+    kurtosis = weight.distribution.kurtosis
+    spread = max(kurtosis - 1.0, 0.0) if math.isfinite(kurtosis) else 0.0
+    return ((1.0 + before) * (1.0 + spread / max(taps, 1.0)) - 1.0) / max(channels, 1.0)
 
 
 def bias_share(before: Moments, after: Moments) -> float:
@@ -173,7 +200,8 @@ class LinearLaw:
             return (replace(x.scaled(scale * identity_factor(weight, fan_in)), shape=shape),)
         axes, inner = contract(x, axis)
         before = weighted_sum(inner, weight, fan_in, cross=_cross_units(x, axis)).scaled(scale * scale, scale)
-        after = add_bias(before, bias, bias_scale)
+        profile = x.profile if x.axes[axis] is Axis.FEATURE else None
+        after, profile = add_bias(before, bias, bias_scale, profile, x.positions)
         share = bias_share(before, after)
         return (
             context.create(
@@ -182,6 +210,8 @@ class LinearLaw:
                 shape=shape,
                 axes=axes,
                 noise=x.diluted_noise(mean_share(share, x.log_length_variance())),
+                scale_response={k: share * c for k, c in x.scale_response().items()},
+                unit_variation=share * share * unit_variation(weight, fan_in, 1.0, x.unit_variation),
                 parents=(x,),
                 weights=(share,),
                 freedom=length_freedom(weight, share, fan_in, shape[axis]),
@@ -189,6 +219,7 @@ class LinearLaw:
                 alignment=combined((share, x.own_alignment)),
                 spread=correlation_spreads(x, fan_in, 1.0, share),
                 uncertainty=share * share * (x.uncertainty**2 + weight_uncertainty(weight)),
+                profile=profile,
             ),
         )
 
@@ -206,7 +237,7 @@ def contract(x: Signal, axis: int) -> tuple[tuple[Axis, ...], Moments]:
     swapped = tuple(
         Axis.FEATURE if i == axis else Axis.POSITION if kind is Axis.FEATURE else kind for i, kind in enumerate(x.axes)
     )
-    return swapped, replace(moments, pair_position=x.mean * x.mean)
+    return swapped, replace(moments, pair_position=x.mean * x.mean, pair_perturbation=0.0)
 
 
 def _cross_units(x: Signal, axis: int) -> float:
@@ -241,6 +272,8 @@ class EmbeddingLaw:
             mean * mean + law.variance * sample,
             perturbation,
         )
+        if isinstance(ids, Constant) and weight.values is not None:
+            moments = _of_known_rows(moments, ids, weight.values)
         return (
             context.create(
                 moments,
@@ -250,6 +283,21 @@ class EmbeddingLaw:
                 uncertainty=weight_uncertainty(weight),
             ),
         )
+
+
+def _of_known_rows(moments: Moments, ids: Constant, table: NDArray[np.float64]) -> Moments:
+    """Mean square and pairs of the very rows that are picked: those of a table of sines are alike when near."""
+    if ids.array.dtype.kind not in "iu" or table.ndim != 2 or ids.array.size * table.shape[1] > _LARGEST_TABLE:
+        return moments
+    picked = ids.array.reshape(-1)
+    if picked.size == 0 or picked.min() < -len(table) or picked.max() >= len(table):
+        return moments
+    rows = table[picked]
+    square, count = float(np.mean(rows * rows)), len(rows)
+    if not math.isfinite(square):
+        return moments
+    pair = square if count < 2 else (count * float(np.mean(rows.mean(axis=0) ** 2)) - square) / (count - 1)
+    return replace(moments, mean_square=square, pair_position=pair, pair_sample=square)
 
 
 def _same_rows(ids: Constant) -> float:

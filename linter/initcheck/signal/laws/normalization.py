@@ -12,13 +12,18 @@ from initcheck.graph import Axis, Node, Parameter
 from initcheck.signal.law import Argument, Context, Moments, moments_of
 from initcheck.signal.marginal import shape_of
 from initcheck.signal.operands import Factor, operand
-from initcheck.signal.quadrature import expectation
+from initcheck.signal.profile import joint, levelled, pair_share, root_share
+from initcheck.signal.quadrature import NODES, expectation
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from initcheck.signal.profile import Profile
+
 __all__ = ["NormalizeLaw", "Removed", "affine", "length_fluctuation", "statistics_of"]
+
+_LEAST_VARIATION, _LARGEST_VARIATION = 1e-3, 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,37 +62,47 @@ class NormalizeLaw:
             return (_stored_statistics(x, args, epsilon),)
         removed = statistics_of(kind, node, x, context.batch)
         gamma, beta = affine(args)
-        divisor = removed.variance + epsilon
+        passed, profile = _passed(kind, node, x, removed.variance, epsilon)
+        divisor = removed.variance / passed if passed > 0.0 else removed.variance + epsilon
         moments = moments_of(x)
         if kind == "rms":
-            centred = Moments(x.mean_square, x.mean, moments.pair_position, moments.pair_sample, moments.perturbation)
+            centred = moments
         else:
-            centred = Moments(
-                removed.variance,
-                0.0,
-                moments.pair_position - removed.position,
-                moments.pair_sample - removed.sample,
-                moments.perturbation,
+            centred = replace(
+                moments,
+                mean_square=removed.variance,
+                mean=0.0,
+                pair_position=moments.pair_position - removed.position,
+                pair_sample=moments.pair_sample - removed.sample,
             )
+        response = (
+            gamma.mean_square
+            * _response(x, removed, divisor, centred=kind != "rms", over_samples=kind == "batch")
+            / divisor
+        )
         scaled = Moments(
             gamma.mean_square * centred.mean_square / divisor,
             gamma.mean * centred.mean / math.sqrt(divisor),
             gamma.mean_square * centred.pair_position / divisor,
             gamma.mean_square * centred.pair_sample / divisor,
-            gamma.mean_square * _response(x, removed, divisor, centred=kind != "rms") * centred.perturbation / divisor,
+            response * centred.perturbation,
+            response * centred.pair_perturbation,
         )
         shifted = _shifted(scaled, beta)
-        kept = epsilon / divisor
+        if profile is not None:
+            profile = joint(((scaled.mean_square, profile), (shifted.mean_square - scaled.mean_square, None)))
+        kept = 1.0 - passed
         result = context.create(
             shifted,
             x,
             shape=x.shape,
             axes=x.axes,
             noise={} if kind == "batch" else {k: kept * c for k, c in x.noise().items() if kept > 1e-6},
+            scale_response={k: (1.0 if kind == "batch" else kept) * c for k, c in x.scale_response().items()},
             realized=True,
             uncertainty=(kept * x.uncertainty) ** 2,
             marginal=None if gamma.mean == 0.0 else shape_of(x, gamma.mean),
-            profile=x.profile if kind in {"batch", "group", "instance"} else None,
+            profile=profile,
         )
         context.segments.closings[node.name] = x.segment_gain * x.start_mean_square / divisor if divisor > 0.0 else 0.0
         segment = context.segments.open(x.segment, node.name)
@@ -103,18 +118,51 @@ class NormalizeLaw:
         )
 
 
-def _response(x: Signal, removed: Removed, divisor: float, *, centred: bool) -> float:
+def _passed(kind: str, node: Node, x: Signal, variance: float, epsilon: float) -> tuple[float, Profile | None]:
+    """Mean of v/(v + ε) and the profile that is left.
+
+    What is normalised position by position has one length afterwards, as far as epsilon lets it.
+    """
+    if variance <= 0.0:
+        return 0.0, None
+    if kind in {"batch", "instance", "group"}:
+        features, _ = _group(kind, node, x)
+        ratio = variance / max(epsilon, 1e-300)
+        return _passed_on_average(ratio, x.unit_variation / features), x.profile
+    axes = _normalised_axes(kind, node, x)
+    alone = x.profile is not None and all(x.profile.shape[axis] == 1 for axis in axes)
+    if x.profile is None or not alone:
+        return variance / (variance + epsilon), x.profile
+    own = variance * x.profile
+    return levelled(own / (own + epsilon))
+
+
+def _passed_on_average(ratio: float, variation: float) -> float:
+    """E[v/(v + 1)] of a gamma variable v of given mean and squared coefficient of variation."""
+    if variation < _LEAST_VARIATION or not math.isfinite(ratio):
+        return ratio / (ratio + 1.0) if math.isfinite(ratio) else 1.0
+    # The cube root of a gamma variable is close to normal (Wilson and Hilferty).
+    shape = 1.0 / min(variation, _LARGEST_VARIATION)
+    roots = 1.0 - 1.0 / (9.0 * shape) + NODES / (3.0 * math.sqrt(shape))
+    values = np.maximum(roots, 0.0) ** 3
+    values *= ratio / expectation(values)
+    return expectation(values / (values + 1.0))
+
+
+def _response(x: Signal, removed: Removed, divisor: float, *, centred: bool, over_samples: bool) -> float:
     """What a statistic of n elements does to a perturbation beyond dividing by the expected variance.
 
-    The directions of the mean and of x itself are taken out, 1 - 2/n (THEORY 2.11), as far as epsilon lets the divisor
+    The directions of the mean and of x itself are taken out, 1/n and ζ² q/d (1/n by chance), and the variance of n
+    elements fluctuates, E[1/v] = (1 + (κ-1)/n) / E[v] with κ the kurtosis; both only as far as epsilon lets the divisor
     move.
     """
     n = removed.group
     if n <= 2.0 or divisor <= 0.0:
         return 0.0
     share = removed.variance / divisor
-    directions = share + 1.0 if centred else share
-    return (1.0 - directions / n) * length_fluctuation(x, removed, share, centred=centred)
+    along, common = (1.0 / n, 1.0 / n) if over_samples else _directions(x, n, centred=centred)
+    left = max(1.0 - share * along - (common if centred else 0.0), 0.0)
+    return left * length_fluctuation(x, removed, share, centred=centred)
 
 
 def length_fluctuation(x: Signal, removed: Removed, share: float, *, centred: bool) -> float:
@@ -123,6 +171,23 @@ def length_fluctuation(x: Signal, removed: Removed, share: float, *, centred: bo
     square = expectation(deviations**2)
     kurtosis = expectation(deviations**4) / square**2 if square > 0.0 else 1.0
     return 1.0 + share * share * min((kurtosis - 1.0) / max(removed.group, 1.0), 1.0)
+
+
+def _directions(x: Signal, n: float, *, centred: bool) -> tuple[float, float]:
+    """Shares of the perturbation along x, its mean taken out where it is centred, and along the mean.
+
+    ⟨δ, x⟩ = ζ q and ⟨δ, 1⟩ = u per element, so (ζ q - u μ)²/v and u²; at least 1/n of the rest by chance.
+    """
+    gain = x.gain
+    if gain <= 0.0:
+        return 1.0 / n, 1.0 / n
+    scale, shift = x.scale_response(), x.mean_response() if centred else {}
+    square = x.variance if centred else x.mean_square
+    inner = {k: c * x.mean_square - shift.get(k, 0.0) * (x.mean if centred else 0.0) for k, c in scale.items()}
+    inner |= {k: -c * x.mean for k, c in shift.items() if k not in scale}
+    along = math.fsum(c * c for c in inner.values()) / (square * gain) if square > 0.0 else 0.0
+    common = math.fsum(c * c for c in shift.values()) / gain
+    return min(max(along, 1.0 / n), 1.0), min(max(common, 1.0 / n), 1.0)
 
 
 def affine(args: Sequence[Argument]) -> tuple[Factor, Factor]:
@@ -141,12 +206,12 @@ def affine(args: Sequence[Argument]) -> tuple[Factor, Factor]:
 def _shifted(moments: Moments, beta: Factor) -> Moments:
     cross = 2.0 * moments.mean * beta.mean
     add = beta.mean_square + cross
-    return Moments(
-        moments.mean_square + add,
-        moments.mean + beta.mean,
-        moments.pair_position + add,
-        moments.pair_sample + add,
-        moments.perturbation,
+    return replace(
+        moments,
+        mean_square=moments.mean_square + add,
+        mean=moments.mean + beta.mean,
+        pair_position=moments.pair_position + add,
+        pair_sample=moments.pair_sample + add,
     )
 
 
@@ -155,11 +220,9 @@ def statistics_of(kind: str, node: Node, x: Signal, batch: int) -> Removed:
     features, positions = _group(kind, node, x)
     if kind == "rms":
         return Removed(0.0, 0.0, x.mean_square, float(features * positions))
-    # Positions of unequal length share less than their pair moment says: squared mean root of the profile (THEORY 2.6).
-    share = 1.0 if x.profile is None else float(np.mean(np.sqrt(np.maximum(x.profile, 0.0)))) ** 2
     coherent = x.mean * x.mean
-    within = (x.mean_square + (positions - 1) * share * x.pair_position) / positions
-    between = share * x.pair_sample
+    within = (x.mean_square + (positions - 1) * pair_share(x.profile, x.positions) * x.pair_position) / positions
+    between = root_share(x.profile) * x.pair_sample
     if kind == "batch":
         common = (within + (batch - 1) * between) / batch
         return Removed(common, common, max(x.mean_square - common, 0.0), float(batch * positions))

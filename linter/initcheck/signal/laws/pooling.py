@@ -14,6 +14,7 @@ from initcheck.signal.fluctuation import Noise, coherence_of, combined
 from initcheck.signal.law import Argument, Context, Moments, moments_of
 from initcheck.signal.laws.convolution import window_sums
 from initcheck.signal.marginal import quantile_marginal, shape_of
+from initcheck.signal.profile import levelled, of_spatial, pair_share, spatial
 from initcheck.signal.quadrature import NODES, expectation, normal_quantiles
 from initcheck.signal.signal import Signal
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import NDArray
+
+    from initcheck.signal.profile import Profile
 
 __all__ = ["AveragePoolLaw", "MaxPoolLaw", "PadLaw", "ReduceLaw", "ResizeLaw"]
 
@@ -41,10 +44,9 @@ def averaged(
     """
     moments = moments_of(x)
     whole = count >= x.positions - 0.5
-    share = 1.0
-    if whole and x.profile is not None:
-        share = float(np.mean(np.sqrt(np.maximum(x.profile, 0.0)))) ** 2
+    share = pair_share(x.profile, x.positions) if whole else 1.0
     square = max(moments.mean_square / count + share * moments.pair_position * (1.0 - 1.0 / count), 0.0)
+    response = moments.perturbation / count + share * moments.pair_perturbation * (1.0 - 1.0 / count)
     power = scale * scale
     pairs = share * moments.pair_position * (1.0 - 1.0 / count) / square if square > 0.0 else 0.0
     noise, coherence, alignment = _averaged_noise(x, pairs, moments.mean, square)
@@ -54,7 +56,8 @@ def averaged(
             scale * moments.mean,
             power * (square if whole else moments.pair_position),
             power * moments.pair_sample,
-            power * moments.perturbation / count,
+            power * response,
+            power * (response if whole else moments.pair_perturbation),
         ),
         x,
         shape=shape,
@@ -66,7 +69,13 @@ def averaged(
         realized=True,
         uncertainty=x.uncertainty**2,
     )
-    return replace(result, reference=x.reference / count)
+    kept = response / moments.perturbation if moments.perturbation > 0.0 else 1.0 / count
+    result = replace(result, reference=kept * x.reference)
+    return _remembered(result, x) if scale == 1.0 else result
+
+
+def _remembered(result: Signal, x: Signal) -> Signal:
+    return replace(result, source=replace(result.source, average_of=x))
 
 
 def _averaged_noise(x: Signal, pairs: float, mean: float, square: float) -> tuple[Noise, Noise, Noise]:
@@ -134,7 +143,8 @@ def _averaged_at_borders(
             reach * moments.mean,
             reach * reach * moments.pair_position,
             (alone + pairs) * moments.pair_sample,
-            alone * moments.perturbation,
+            alone * moments.perturbation + pairs * moments.pair_perturbation,
+            reach * reach * moments.pair_perturbation,
         ),
         x,
         shape=shape,
@@ -146,20 +156,22 @@ def _averaged_at_borders(
         realized=True,
         uncertainty=x.uncertainty**2,
     )
-    return replace(result, reference=alone * x.reference)
+    kept = result.gain / moments.perturbation if moments.perturbation > 0.0 else alone
+    result = replace(result, reference=kept * x.reference)
+    return _remembered(result, x) if not node.attributes.get("count_include_pad") else result
 
 
-def _pooled_profile(x: Signal, shape: tuple[int, ...]) -> NDArray[np.float64] | None:
+def _pooled_profile(x: Signal, shape: tuple[int, ...]) -> Profile | None:
     """Profile at the coarser resolution: mean over the blocks that an output position covers."""
-    if x.profile is None or len(shape) < 3 or any(n < 1 for n in shape[2:]):
+    profile = spatial(x.profile, x.shape)
+    if profile is None or len(shape) < 3 or any(n < 1 for n in shape[2:]):
         return None
-    steps = [max(n // m, 1) for n, m in zip(x.profile.shape, shape[2:], strict=True)]
-    if any(s * m > n for s, m, n in zip(steps, shape[2:], x.profile.shape, strict=True)):
+    steps = [max(n // m, 1) for n, m in zip(profile.shape, shape[2:], strict=True)]
+    if any(s * m > n for s, m, n in zip(steps, shape[2:], profile.shape, strict=True)):
         return None
-    sums, _ = window_sums(x.profile, steps, steps, [1] * len(steps), [(0, 0)] * len(steps))
+    sums, _ = window_sums(profile, steps, steps, [1] * len(steps), [(0, 0)] * len(steps))
     cut = sums[tuple(slice(0, m) for m in shape[2:])]
-    mean = float(cut.mean())
-    return cut / mean if mean > 0.0 and cut.shape == tuple(shape[2:]) else None
+    return of_spatial(cut) if cut.shape == tuple(shape[2:]) else None
 
 
 @lru_cache(maxsize=32)
@@ -197,13 +209,16 @@ def maximum(x: Signal, count: int, context: Context, shape: tuple[int, ...], axe
     pair = float(np.mean(values.mean(axis=1) ** 2))
     moments = moments_of(x)
     ratio = square / moments.mean_square if moments.mean_square > 0.0 else 1.0
+    response = float(responses.mean())
+    alike = moments.pair_perturbation / moments.perturbation if moments.perturbation > 0.0 else 0.0
     return context.create(
         Moments(
             square,
             mean,
             min(pair, square),
             mean * mean + max(moments.pair_sample - moments.mean**2, 0.0) * ratio,
-            float(responses.mean()),
+            response,
+            response * alike,
         ),
         x,
         shape=shape,
@@ -250,13 +265,22 @@ class ReduceLaw:
         features = math.prod(x.shape[i] for i in where if x.axes[i] is Axis.FEATURE)
         scale = float(count) if function == "sum" else 1.0
         if kinds == {Axis.FEATURE}:
-            return (_over_features(x, scale, shape, axes),)
+            return (_over_features(x, scale, shape, axes, _reduced_profile(x, where, shape)),)
         if features == 1:
-            return (averaged(x, float(count), context, shape, axes, scale),)
+            result = averaged(x, float(count), context, shape, axes, scale)
+            return (replace(result, profile=_reduced_profile(x, where, shape)),)
         return (None,)
 
 
-def _over_features(x: Signal, scale: float, shape: tuple[int, ...], axes: tuple[Axis, ...]) -> Signal:
+def _reduced_profile(x: Signal, where: tuple[int, ...], shape: tuple[int, ...]) -> Profile | None:
+    if x.profile is None:
+        return None
+    return levelled(x.profile.mean(axis=where, keepdims=len(shape) == len(x.shape)))[1]
+
+
+def _over_features(
+    x: Signal, scale: float, shape: tuple[int, ...], axes: tuple[Axis, ...], profile: Profile | None
+) -> Signal:
     return replace(
         x,
         table=np.full_like(x.table, scale * expectation(x.table)),
@@ -264,7 +288,7 @@ def _over_features(x: Signal, scale: float, shape: tuple[int, ...], axes: tuple[
         stretch=np.full_like(x.stretch, scale * expectation(x.stretch)),
         shape=shape,
         axes=axes,
-        profile=None,
+        profile=profile,
     ).fresh()
 
 
@@ -282,12 +306,7 @@ class PadLaw:
         if float(node.attributes["value"]) != 0.0:
             return (None,)
         moments = moments_of(x)
-        padding = node.attributes["padding"]
-        profile = None
-        if len(shape) >= 3 and all(a >= 0 and b >= 0 for a, b in padding):
-            inner = x.profile if x.profile is not None else np.ones(x.shape[2:])
-            profile = np.pad(inner, [tuple(pair) for pair in padding[2:]])
-            profile = profile / profile.mean() if profile.mean() > 0.0 else None
+        profile = _padded_profile(x, node.attributes["padding"])
         return (
             context.create(
                 Moments(
@@ -296,6 +315,7 @@ class PadLaw:
                     share * share * moments.pair_position,
                     share * moments.pair_sample,
                     share * moments.perturbation,
+                    share * share * moments.pair_perturbation,
                 ),
                 x,
                 shape=shape,
@@ -310,6 +330,17 @@ class PadLaw:
                 profile=profile,
             ),
         )
+
+
+def _padded_profile(x: Signal, padding: Sequence[tuple[int, int]]) -> Profile | None:
+    """Zero at the positions that padding adds."""
+    if any(min(pair) < 0 for pair in padding):
+        return None
+    along = [axis is Axis.POSITION and max(pair) > 0 for axis, pair in zip(x.axes, padding, strict=True)]
+    inner = np.ones((1,) * len(x.shape)) if x.profile is None else x.profile
+    sizes = [n if padded or m > 1 else 1 for n, m, padded in zip(x.shape, inner.shape, along, strict=True)]
+    width = [tuple(pair) if padded else (0, 0) for pair, padded in zip(padding, along, strict=True)]
+    return levelled(np.pad(np.broadcast_to(inner, sizes), width))[1]
 
 
 class ResizeLaw:
@@ -334,7 +365,8 @@ class ResizeLaw:
                     moments.mean,
                     moments.pair_position,
                     moments.pair_sample,
-                    alone * moments.perturbation,
+                    alone * moments.perturbation + (1.0 - alone) * moments.pair_perturbation,
+                    moments.pair_perturbation,
                 ),
                 x,
                 shape=shape,

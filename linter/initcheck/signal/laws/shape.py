@@ -3,22 +3,37 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from initcheck.graph import Axis, Node, Parameter
+import numpy as np
+
+from initcheck.graph import Axis, Constant, Node, Op, Parameter
 from initcheck.signal.axes import reshape_axes
 from initcheck.signal.fluctuation import coherence_of, combined
 from initcheck.signal.law import Argument, Context, Moments
 from initcheck.signal.marginal import Marginal, mixture_marginal, shape_of
-from initcheck.signal.operands import Factor, aligned, factors, join, operand
+from initcheck.signal.operands import Factor, aligned, factor_profile, factors, join, operand
+from initcheck.signal.profile import joint, levelled, padded, pair_share, part_of, permuted, reshaped, restricted
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
+    from initcheck.signal.profile import Profile
 
-__all__ = ["ConcatLaw", "ExpandLaw", "IdentityLaw", "ReshapeLaw", "SliceLaw", "SplitLaw", "TransposeLaw"]
+__all__ = [
+    "ConcatLaw",
+    "ExpandLaw",
+    "IdentityLaw",
+    "ReshapeLaw",
+    "SliceLaw",
+    "SplitLaw",
+    "TransposeLaw",
+    "moved_constant",
+]
+
+_LARGEST_CONSTANT = 1 << 22
 
 
 class IdentityLaw:
@@ -39,7 +54,7 @@ class ReshapeLaw:
         if not isinstance(x, Signal) or shape is None or math.prod(shape) != math.prod(x.shape):
             return (None,)
         axes = reshape_axes(x.shape, x.axes, shape)
-        profile = x.profile if x.profile is not None and shape[2:] == x.profile.shape else None
+        profile = restricted(reshaped(x.profile, x.shape, shape), axes)
         return (replace(x, shape=shape, axes=axes, profile=profile),)
 
 
@@ -53,13 +68,12 @@ class TransposeLaw:
         permutation = node.attributes["permutation"]
         if not isinstance(x, Signal) or len(permutation) != len(x.shape):
             return (None,)
-        keeps_profile = tuple(permutation)[2:] == tuple(range(2, len(x.shape)))
         return (
             replace(
                 x,
                 shape=tuple(x.shape[i] for i in permutation),
                 axes=tuple(x.axes[i] for i in permutation),
-                profile=x.profile if keeps_profile else None,
+                profile=permuted(x.profile, permutation),
             ),
         )
 
@@ -79,13 +93,15 @@ class ExpandLaw:
             rank = len(shape)
             axes = (Axis.BATCH, *(Axis.POSITION,) * (rank - 2), Axis.FEATURE)[-rank:] if rank else ()
             moments = factors(value, shape, axes)
-            return (context.create(moments, context.root(moments.mean_square), shape=shape, axes=axes),)
+            root = context.root(moments.mean_square)
+            profile = factor_profile(value, shape, axes)
+            return (context.create(moments, root, shape=shape, axes=axes, profile=profile),)
         if not isinstance(x, Signal) or shape is None or len(shape) < len(x.shape):
             return (None,)
         missing = len(shape) - len(x.shape)
         axes = (Axis.BATCH,) * min(missing, 1) + (Axis.POSITION,) * (missing - min(missing, 1)) + x.axes
         if math.prod(shape) == math.prod(x.shape):
-            return (replace(x, shape=shape, axes=axes),)
+            return (replace(x, shape=shape, axes=axes, profile=padded(x.profile, len(shape))),)
         return (
             context.create(
                 aligned(x, shape, axes),
@@ -99,15 +115,43 @@ class ExpandLaw:
                 realized=True,
                 uncertainty=x.uncertainty**2,
                 marginal=shape_of(x),
+                profile=_repeated(x, shape),
             ),
         )
 
 
-def renewed(x: Signal, shape: tuple[int, ...], axes: tuple[Axis, ...], context: Context) -> Signal:
-    """Part of a value: the same moments over a source of its own, since other units are independent."""
-    source = replace(x.source, index=context.next_index(), own_noise={}, own_drift=0.0)
-    profile = x.profile if shape[2:] == x.shape[2:] else None
-    return replace(x, source=source, shape=shape, axes=axes, profile=profile).fresh()
+def _repeated(x: Signal, shape: tuple[int, ...]) -> Profile | None:
+    """Profile of a broadcast; a tiled axis that it varies over is not followed."""
+    profile = padded(x.profile, len(shape))
+    fits = profile is None or all(m in {1, n} for m, n in zip(profile.shape, shape, strict=True))
+    return profile if fits else None
+
+
+def renewed(
+    x: Signal,
+    shape: tuple[int, ...],
+    axes: tuple[Axis, ...],
+    context: Context,
+    starts: Sequence[int | None] = (),
+    dropped: Iterable[int] = (),
+) -> Signal:
+    """Part of a value over a source of its own, since other units are independent, as long as its positions are.
+
+    Args:
+        x: The whole.
+        shape: Of the part.
+        axes: Of the part.
+        context: For the index of the source.
+        starts: First index per axis of the whole, None or absent where it is not known.
+        dropped: Axes of the whole that the part does not have.
+    """
+    gone = set(dropped)
+    sizes = iter(shape)
+    taken = [1 if axis in gone else next(sizes) for axis in range(len(x.shape))]
+    level, profile = part_of(x.profile, starts or (None,) * len(x.shape), taken, gone)
+    part = x if level == 1.0 else x.scaled(math.sqrt(level))
+    source = replace(part.source, index=context.next_index(), own_noise={}, own_drift=0.0)
+    return replace(part, source=source, shape=shape, axes=axes, profile=profile).fresh()
 
 
 class SliceLaw:
@@ -124,7 +168,10 @@ class SliceLaw:
             return (None,)
         if shape == x.shape:
             return (x,)
-        return (renewed(x, shape, axes, context),)
+        known = node.attributes.get("starts") or ()
+        where = {int(a) % len(x.shape): int(s) for a, s in zip(node.attributes.get("axes", ()), known, strict=False)}
+        starts = [where.get(i) for i in range(len(x.shape))]
+        return (renewed(x, shape, axes, context, starts, dropped),)
 
 
 class SplitLaw:
@@ -135,8 +182,36 @@ class SplitLaw:
         x = args[0]
         if not isinstance(x, Signal):
             return (None,) * len(node.outputs)
-        shapes = [context.shape(node, i) for i in range(len(node.outputs))]
-        return tuple(None if shape is None else renewed(x, shape, x.axes, context) for shape in shapes)
+        axis = int(node.attributes.get("axis", 0)) % max(len(x.shape), 1)
+        parts: list[Signal | None] = []
+        start: int | None = 0
+        for index in range(len(node.outputs)):
+            shape = context.shape(node, index)
+            if shape is None or len(shape) != len(x.shape):
+                parts.append(None)
+                start = None
+                continue
+            starts = [start if i == axis else 0 for i in range(len(shape))]
+            parts.append(renewed(x, shape, x.axes, context, starts))
+            start = None if start is None else start + shape[axis]
+        return tuple(parts)
+
+
+def moved_constant(node: Node, constant: Constant, shape: tuple[int, ...] | None) -> Constant | None:
+    """A constant (token types, positions) after an operation that only moves it; None where it cannot be followed."""
+    array = constant.array
+    if shape is None or math.prod(shape) > _LARGEST_CONSTANT:
+        return None
+    if node.op in {Op.IDENTITY, Op.RESHAPE} and array.size == math.prod(shape):
+        return Constant(array.reshape(shape))
+    if node.op is Op.TRANSPOSE:
+        return Constant(array.transpose(node.attributes["permutation"]))
+    if node.op not in {Op.EXPAND, Op.SLICE} or array.size == 0:
+        return None
+    if bool(np.all(array == array.flat[0])):
+        return Constant(np.full(shape, array.flat[0], dtype=array.dtype))
+    fits = node.op is Op.EXPAND and all(m in {1, n} for m, n in zip(array.shape[::-1], shape[::-1], strict=False))
+    return Constant(np.broadcast_to(array, shape)) if fits and array.ndim <= len(shape) else None
 
 
 class ConcatLaw:
@@ -156,9 +231,9 @@ class ConcatLaw:
         parts = _parts(args, axis, shape, axes)
         if parts is None:
             return (None,)
-        moments = _mixed([(w, m) for w, m, _ in parts], along_positions=axes[axis] is Axis.POSITION)
+        moments, profile = _mixed(parts, axis, shape, axes)
         whole = moments.mean_square
-        known = [(w, m, s) for w, m, s in parts if s is not None] if whole > 0.0 else []
+        known = [(p.share, p.moments, p.signal) for p in parts if p.signal is not None] if whole > 0.0 else []
         shares = [w * m.mean_square / whole for w, m, _ in known]
         noise = combined(*((1.0, s.diluted_noise(share)) for share, (_, _, s) in zip(shares, known, strict=True)))
         mean = combined(*((w * math.sqrt(m.mean_square), s.mean_noise()) for w, m, s in known))
@@ -175,7 +250,7 @@ class ConcatLaw:
             realized=True,
             uncertainty=uncertainty,
             marginal=_marginal(parts),
-            profile=largest.profile if axes[axis] is Axis.FEATURE else None,
+            profile=profile,
         )
         first, *others = signals
         joined = result
@@ -185,46 +260,86 @@ class ConcatLaw:
         return (joined,)
 
 
-_Part = tuple[float, Moments, Signal | None]
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """An operand of a concatenation.
+
+    Attributes:
+        size: Entries along the axis.
+        share: Their share of the result's.
+        moments: Moments, read with the axes of the result.
+        signal: The signal, None for what does not depend on the input.
+        profile: Its profile.
+    """
+
+    size: int
+    share: float
+    moments: Moments
+    signal: Signal | None
+    profile: Profile | None
 
 
 def _parts(args: Sequence[Argument], axis: int, shape: tuple[int, ...], axes: tuple[Axis, ...]) -> list[_Part] | None:
-    """Share of the axis, moments and signal of every operand; None when one of them is not known."""
+    """Every operand; None when one of them is not known."""
     parts: list[_Part] = []
     for arg in args:
         value = operand(arg)
         if isinstance(value, Signal):
-            parts.append((value.shape[axis] / shape[axis], aligned(value, value.shape, axes), value))
+            size = value.shape[axis]
+            parts.append(_Part(size, size / shape[axis], aligned(value, value.shape, axes), value, value.profile))
         elif arg is not None and value is not None and len(arg.shape) == len(shape):
+            size = arg.shape[axis]
             factor = value if isinstance(value, Factor) else Factor((), value, value * value, None)
-            parts.append((arg.shape[axis] / shape[axis], factors(factor, shape, axes), None))
+            profile = factor_profile(factor, arg.shape, axes)
+            parts.append(_Part(size, size / shape[axis], factors(factor, arg.shape, axes), None, profile))
         else:
             return None
     return parts
 
 
-def _mixed(parts: list[tuple[float, Moments]], *, along_positions: bool) -> Moments:
-    mean = sum(w * m.mean for w, m in parts)
-    if along_positions and len(parts) > 1:
-        pair = sum(w * w * m.pair_position for w, m in parts)
-        pair += sum(
-            2.0 * parts[i][0] * parts[j][0] * parts[i][1].mean * parts[j][1].mean
-            for i in range(len(parts))
-            for j in range(i)
-        )
-    else:
-        pair = sum(w * m.pair_position for w, m in parts)
-    return Moments(
-        sum(w * m.mean_square for w, m in parts),
-        mean,
-        pair,
-        sum(w * m.pair_sample for w, m in parts),
-        sum(w * m.perturbation for w, m in parts),
+def _mixed(
+    parts: list[_Part], axis: int, shape: tuple[int, ...], axes: tuple[Axis, ...]
+) -> tuple[Moments, Profile | None]:
+    """Moments and profile of the whole.
+
+    Features side by side share their positions. Positions side by side keep their own lengths, and pairs across parts
+    are products of means.
+    """
+    square, mean, sample, response = (
+        sum(part.share * getattr(part.moments, name) for part in parts)
+        for name in ("mean_square", "mean", "pair_sample", "perturbation")
     )
+    count = math.prod(n for n, kind in zip(shape, axes, strict=True) if kind is Axis.POSITION)
+    if axes[axis] is Axis.POSITION:
+        profile = _side_by_side(parts, axis, shape)
+        others = max(count - 1.0, 1.0)
+        chances = [[a.share * (count * b.share - (a is b)) / others for b in parts] for a in parts]
+    else:
+        profile = joint((part.share * part.moments.mean_square, part.profile) for part in parts)
+        chances = [[part.share if other is part else 0.0 for other in parts] for part in parts]
+    pair = pair_response = 0.0
+    for i, part in enumerate(parts):
+        own = chances[i][i] * pair_share(part.profile, round(count * part.size / shape[axis]))
+        pair += own * part.moments.pair_position
+        pair_response += own * part.moments.pair_perturbation
+        pair += sum(chances[i][j] * part.moments.mean * other.moments.mean for j, other in enumerate(parts) if j != i)
+    unequal = pair_share(profile, count) or 1.0
+    return Moments(square, mean, pair / unequal, sample, response, pair_response / unequal), profile
+
+
+def _side_by_side(parts: list[_Part], axis: int, shape: tuple[int, ...]) -> Profile | None:
+    pieces = []
+    for part in parts:
+        piece = np.ones((1,) * len(shape)) if part.profile is None else part.profile
+        wanted = tuple(part.size if i == axis else n for i, n in enumerate(piece.shape))
+        pieces.append(part.moments.mean_square * np.broadcast_to(piece, wanted))
+    layout = tuple(1 if i == axis else max(piece.shape[i] for piece in pieces) for i in range(len(shape)))
+    full = [np.broadcast_to(p, tuple(p.shape[i] if i == axis else n for i, n in enumerate(layout))) for p in pieces]
+    return levelled(np.concatenate(full, axis=axis))[1]
 
 
 def _marginal(parts: list[_Part]) -> Marginal | None:
-    signals = [(w, s) for w, _, s in parts if s is not None]
+    signals = [(part.share, part.signal) for part in parts if part.signal is not None]
     if len(signals) != len(parts) or all(s.is_gaussian for _, s in signals):
         return None
     return mixture_marginal([s for _, s in signals], [w for w, _ in signals])

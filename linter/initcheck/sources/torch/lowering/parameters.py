@@ -196,7 +196,8 @@ def _estimated(tensor: torch.Tensor, role: Role) -> tuple[Distribution, RowFacts
 
 
 def _values(entry: _Entry, law: Distribution, record: RecordedTensor | None) -> np.ndarray | None:
-    if math.prod(entry.shape) > VALUES_LIMIT or (law.exact and not law.is_constant):
+    drawn = record is None or record.values is None
+    if math.prod(entry.shape) > VALUES_LIMIT or (law.exact and not law.is_constant and drawn):
         return None
     if law.exact and law.is_constant:
         return np.full(entry.shape, law.mean)
