@@ -169,7 +169,7 @@ def compare(model: str, analysis: Analysis, measured: Measured) -> Iterator[Row]
 
 def length(signal: Signal) -> float:
     """Log10 of the typical mean square, of as many units and positions as the value has."""
-    return _log10(signal.mean_square) + _narrowed(signal.finite_width_noise())
+    return _log10(signal.mean_square) + signal.drift() / math.log(10.0)
 
 
 def gain(signal: Signal) -> float:

@@ -15,10 +15,9 @@ from initcheck.signal.quadrature import NODES, WEIGHTS, Table, expectation
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from numpy.typing import NDArray
-
     from initcheck.graph import Axis, Node
     from initcheck.signal.law import Argument
+    from initcheck.signal.profile import Profile
     from initcheck.signal.signal import Signal
 
 __all__ = ["Adjoint", "BackwardContext", "Sent", "Summed", "size_of", "summed"]
@@ -56,7 +55,7 @@ class BackwardContext:
         rho_sample: float = 0.0,
         common: Table | None = None,
         split: float = 0.0,
-        profile: NDArray[np.float64] | None = None,
+        profile: Profile | None = None,
         assumed: bool = False,
     ) -> Gradient:
         """A gradient that a sum over random weights made: one new carrier, the same for all z."""
@@ -109,6 +108,7 @@ class Summed:
         common: E[c(z) z]: what of the common part is along the fluctuation of the value.
         common_mean: E[c(z)].
         split: As the gradient's.
+        uneven: As the gradient's.
         chance: E[z² g²] where the ξ may align with the fluctuation z of the value by chance; zero once that part was
             split off, since what is left of them is orthogonal to the activations on all the way back.
     """
@@ -119,6 +119,7 @@ class Summed:
     common: float
     common_mean: float
     split: float
+    uneven: float
     chance: float
 
     @property
@@ -153,7 +154,7 @@ def summed(gradient: Gradient, y: Signal, context: BackwardContext) -> Summed:
         shift = math.exp(-0.5 * min(relative * effective, _MAXIMUM_SHIFT))
         # The common part follows the length of the activations instead: x · g does not fluctuate.
         square, positions, samples, chance = (shift * part for part in (square, positions, samples, chance))
-    return Summed(square, positions, samples, common, mean, gradient.split, chance)
+    return Summed(square, positions, samples, common, mean, gradient.split, gradient.uneven, chance)
 
 
 def size_of(x: Signal, wanted: Axis) -> int:

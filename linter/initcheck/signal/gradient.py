@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from initcheck.signal.profile import joint
 from initcheck.signal.quadrature import WEIGHTS, Table, expectation, hermite_powers, pair_moment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from numpy.typing import NDArray
-
+    from initcheck.signal.profile import Profile
     from initcheck.signal.signal import Signal
 
 __all__ = ["Gradient", "is_flat"]
@@ -44,7 +44,9 @@ class Gradient:
             sum.
         rho_position: Correlation of ξ between two positions of one sample, same unit.
         rho_sample: Correlation of ξ between two samples.
-        profile: Mean square over the position axes relative to its mean, None when uniform.
+        profile: Mean square over positions relative to its mean, as a signal's.
+        uneven: Mean square over units relative to that in which each counts by the mean square of the value there: units
+            that a normalisation enlarges have small weights.
         spread: Attention weights only: mean square of what differs between keys, the rest cancels in the softmax.
         balanced: Attention logits only: whether the gradients of one query sum to zero over the keys.
         assumed: Whether an operation after it was not understood.
@@ -55,7 +57,8 @@ class Gradient:
     split: float = 0.0
     rho_position: float = 0.0
     rho_sample: float = 0.0
-    profile: NDArray[np.float64] | None = None
+    profile: Profile | None = None
+    uneven: float = 1.0
     spread: float | None = None
     balanced: bool = False
     assumed: bool = False
@@ -136,7 +139,8 @@ class Gradient:
             max(self.split, other.split),
             share * self.rho_position + (1.0 - share) * other.rho_position,
             share * self.rho_sample + (1.0 - share) * other.rho_sample,
-            _joint_profile(self.profile, other.profile, share),
+            joint([(mine, self.profile), (theirs, other.profile)]),
+            share * self.uneven + (1.0 - share) * other.uneven,
             None if self.spread is None or other.spread is None else self.spread + other.spread,
             self.balanced and other.balanced,
             self.assumed or other.assumed,
@@ -168,15 +172,3 @@ def _fewer(carriers: dict[int, Table], merged: int) -> dict[int, Table]:
     kept = {key: carriers[key] for key in order[:_KEPT_CARRIERS]}
     kept[merged] = np.sqrt(np.sum([carriers[key] ** 2 for key in order[_KEPT_CARRIERS:]], axis=0))
     return kept
-
-
-def _joint_profile(
-    first: NDArray[np.float64] | None, second: NDArray[np.float64] | None, share: float
-) -> NDArray[np.float64] | None:
-    if first is None and second is None:
-        return None
-    if first is not None and second is not None and first.shape != second.shape:
-        return None
-    left: NDArray[np.float64] | float = 1.0 if first is None else first
-    right: NDArray[np.float64] | float = 1.0 if second is None else second
-    return np.asarray(share * left + (1.0 - share) * right)

@@ -9,12 +9,12 @@ from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from initcheck.graph import Axis, Parameter
 from initcheck.signal.adjoint import BackwardContext, Sent, size_of, summed
 from initcheck.signal.adjoints.linear import bias_gradient, sent_back, weight_gradient
 from initcheck.signal.laws.convolution import window_sums
+from initcheck.signal.profile import Profile, of_spatial, spatial
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from initcheck.signal.law import Argument
 
 __all__ = ["ConvolutionAdjoint", "Spread", "TransposedConvolutionAdjoint", "scattered"]
-
-Profile = NDArray[np.float64]
 
 _LARGEST_PROFILE = 1 << 20
 """Above this many positions borders are a vanishing share, and the profile is left out."""
@@ -55,7 +53,7 @@ class ConvolutionAdjoint:
         groups = int(node.attributes.get("groups", 1))
         channels = weight.shape[0] / groups
         taps = math.prod(node.attributes["kernel"])
-        spread = scattered(node, x.shape[2:], y.shape[2:], g.profile)
+        spread = scattered(node, x.shape[2:], y.shape[2:], spatial(g.profile, y.shape))
         back = sent_back(
             x,
             y,
@@ -68,7 +66,7 @@ class ConvolutionAdjoint:
             count=x.units * max(x.positions, 1),
             rho_position=spread.pairs * received.rho_position,
             rho_sample=(1.0 if y.positions <= 1 else spread.pairs) * received.rho_sample,
-            profile=spread.profile,
+            profile=of_spatial(spread.profile),
             assumed=g.assumed,
         )
         rows = size_of(y, Axis.BATCH) * y.positions * min(spread.reach * x.positions / max(taps * y.positions, 1), 1.0)
@@ -92,7 +90,7 @@ class TransposedConvolutionAdjoint:
             return (None,) * len(args)
         received = summed(g, y, context)
         channels = weight.shape[1]
-        spread = gathered(node, x.shape[2:], y.shape[2:], g.profile)
+        spread = gathered(node, x.shape[2:], y.shape[2:], spatial(g.profile, y.shape))
         groups = int(node.attributes.get("groups", 1))
         back = sent_back(
             x,
@@ -106,7 +104,7 @@ class TransposedConvolutionAdjoint:
             count=x.units * max(x.positions, 1),
             rho_position=spread.pairs * received.rho_position,
             rho_sample=(1.0 if y.positions <= 1 else spread.pairs) * received.rho_sample,
-            profile=spread.profile,
+            profile=of_spatial(spread.profile),
             assumed=g.assumed,
         )
         rows = size_of(x, Axis.BATCH) * x.positions
@@ -130,7 +128,7 @@ class Spread:
     Attributes:
         reach: Taps that reach a position, each weighted by the profile of where it comes from, on average.
         pairs: Share of it that two positions receive through the same taps: only those meet the same weights.
-        profile: Of what arrives, mean 1; None when uniform.
+        profile: Of what arrives, over the spatial axes; None when uniform.
     """
 
     reach: float
@@ -145,7 +143,7 @@ def scattered(node: Node, before: tuple[int, ...], after: tuple[int, ...], profi
         node: A convolution or a pooling.
         before: Sizes of the positions of its input.
         after: Those of its output.
-        profile: Of the gradient at the output.
+        profile: Of the gradient at the output, over its spatial axes.
     """
     geometry = _geometry(node)
     if math.prod(before) > _LARGEST_PROFILE or 0 in before or 0 in after:

@@ -10,16 +10,16 @@ import numpy as np
 from initcheck.graph import Axis, Constant, Parameter
 from initcheck.signal.adjoint import BackwardContext, Sent, Summed, size_of, summed
 from initcheck.signal.laws.linear import identity_factor, is_identity
+from initcheck.signal.profile import product
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from initcheck.graph import Node
     from initcheck.signal.gradient import Gradient
     from initcheck.signal.law import Argument
+    from initcheck.signal.profile import Profile
 
 __all__ = ["EmbeddingAdjoint", "LinearAdjoint", "bias_gradient", "joint_length", "sent_back", "weight_gradient"]
 
@@ -82,7 +82,7 @@ def sent_back(
     scale: float = 1.0,
     rho_position: float,
     rho_sample: float,
-    profile: NDArray[np.float64] | None,
+    profile: Profile | None,
     assumed: bool,
 ) -> Gradient:
     """Gradient at the input of y_j = Σ w_ji x_i from that at its output.
@@ -123,7 +123,7 @@ def sent_back(
     by_chance = min(by_chance, square / x.mean_square) if x.mean_square > 0.0 else 0.0
     amplitude = math.copysign(math.hypot(along, math.sqrt(by_chance)), along)
     # What is orthogonal to y has nothing along x to send.
-    square *= 1.0 - min(received.split, 1.0)
+    square *= (1.0 - min(received.split, 1.0)) / max(received.uneven, 1e-6)
     return context.fresh(
         max(square - by_chance * x.mean_square, 0.0),
         rho_position=rho_position,
@@ -137,9 +137,7 @@ def sent_back(
 
 def joint_length(x: Signal, g: Gradient) -> float:
     """Mean over positions of the product of both profiles, 1 where either is uniform."""
-    if x.profile is None or g.profile is None or x.profile.shape != g.profile.shape:
-        return 1.0
-    return float(np.mean(x.profile * g.profile))
+    return product(x.profile, g.profile)[0]
 
 
 def weight_gradient(x: Signal, y: Signal, g: Gradient, received: Summed, rows: float) -> float:

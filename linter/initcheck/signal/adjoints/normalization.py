@@ -10,7 +10,7 @@ import numpy as np
 
 from initcheck.graph import Node, Parameter
 from initcheck.signal.adjoints.conditional import parameter_gradient
-from initcheck.signal.laws.normalization import affine, length_fluctuation, statistics_of
+from initcheck.signal.laws.normalization import affine, length_fluctuation, reciprocal, statistics_of
 from initcheck.signal.quadrature import NODES, expectation
 from initcheck.signal.signal import Signal
 
@@ -61,13 +61,16 @@ class NormalizeAdjoint:
         centred = kind != "rms"
         left = _left(g, x, y, kind, statistics.group, share, context.batch, centred=centred)
         fluctuation = length_fluctuation(x, statistics, share, centred=centred)
-        scale = gamma.mean_square / divisor * fluctuation
+        inverse, uneven, profile = reciprocal(kind, node, x, statistics.variance, epsilon, g.profile)
+        scale = gamma.mean_square * inverse * fluctuation
         back = g.scaled(math.sqrt(max(scale * left.mean_square, 0.0)))
         common = None
         if g.common is not None:
             factor = math.copysign(math.sqrt(scale), gamma.mean)
             common = factor * (g.common if kind == "batch" else _projected(g.common, x, share, centred=centred))
-        back = replace(back, common=common).with_pairs(x, left.rho_position, left.rho_sample)
+        back = replace(back, common=common, profile=profile, uneven=uneven).with_pairs(
+            x, left.rho_position, left.rho_sample
+        )
         return (back, *parameters)
 
 

@@ -13,6 +13,7 @@ from initcheck.signal.adjoints.conditional import parameter_gradient, reduced, s
 from initcheck.signal.functions import FUNCTIONS, apply
 from initcheck.signal.gradient import Gradient
 from initcheck.signal.operands import Factor, factors, operand
+from initcheck.signal.profile import product
 from initcheck.signal.quadrature import NODES, Table, expectation
 from initcheck.signal.signal import Signal
 
@@ -207,6 +208,8 @@ def product_part(x: Argument, other: Argument, out: Signal, g: Gradient, context
         return None
     if value.source.index == x.source.index:
         return reduced(g.times(value.table), x, out, context)
+    level, profile = product(g.profile, value.profile if value.shape == out.shape else None)
+    g = replace(g.scaled(math.sqrt(level)), profile=profile)
     seen = seen_from(g, out, x, value, context, lambda a, b: a * b, lambda _, b: b)
     share = _position_share(value)
     return reduced(replace(seen, rho_position=seen.rho_position * share), x, out, context)

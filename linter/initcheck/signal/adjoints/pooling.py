@@ -12,16 +12,16 @@ import numpy as np
 from initcheck.graph import Axis, Node
 from initcheck.signal.adjoint import BackwardContext, Sent, summed
 from initcheck.signal.adjoints.convolution import scattered
+from initcheck.signal.profile import of_spatial, part_of, spatial
 from initcheck.signal.quadrature import COARSE_NODES, COARSE_WEIGHTS, NODES, WEIGHTS, Table, expectation
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from initcheck.signal.gradient import Gradient
     from initcheck.signal.law import Argument
+    from initcheck.signal.profile import Profile
 
 __all__ = ["AveragePoolAdjoint", "MaxPoolAdjoint", "PadAdjoint", "ReduceAdjoint", "ResizeAdjoint"]
 
@@ -44,8 +44,9 @@ class AveragePoolAdjoint:
         taps = math.prod(node.attributes["kernel"])
         if y.shape[2:] == x.shape[2:] and taps == 1:
             return (g,)
-        spread = scattered(node, x.shape[2:], y.shape[2:], g.profile)
-        return (averaged_back(x, y, g, context, windows=spread.reach, taps=taps, profile=spread.profile),)
+        spread = scattered(node, x.shape[2:], y.shape[2:], spatial(g.profile, y.shape))
+        profile = of_spatial(spread.profile)
+        return (averaged_back(x, y, g, context, windows=spread.reach, taps=taps, profile=profile),)
 
 
 def averaged_back(
@@ -57,7 +58,7 @@ def averaged_back(
     windows: float,
     taps: float,
     scale: float = 1.0,
-    profile: NDArray[np.float64] | None = None,
+    profile: Profile | None = None,
 ) -> Gradient:
     """Gradient of what was averaged.
 
@@ -195,15 +196,9 @@ class PadAdjoint:
         rest: tuple[Sent, ...] = (None,) * (len(args) - 1)
         if not isinstance(x, Signal) or y is None or g is None:
             return (None, *rest)
-        inner, profile = 1.0, None
-        spatial = x.shape[2:]
         padding = node.attributes.get("padding", ())
-        if g.profile is not None and g.profile.ndim == len(spatial) and len(padding) == len(x.shape):
-            cut = g.profile[
-                tuple(slice(max(a, 0), max(a, 0) + n) for (a, _), n in zip(padding[2:], spatial, strict=True))
-            ]
-            inner = float(cut.mean()) if cut.size else 0.0
-            profile = cut / inner if inner > 0.0 and cut.shape == spatial else None
+        starts = [max(before, 0) for before, _ in padding] if len(padding) == len(x.shape) else [None] * len(x.shape)
+        inner, profile = part_of(g.profile, starts, x.shape)
         repeats = math.prod(y.shape) / max(math.prod(x.shape), 1) if node.attributes.get("value") is None else 1.0
         del context
         return (replace(g.scaled(math.sqrt(inner * max(repeats, 1.0))), profile=profile), *rest)

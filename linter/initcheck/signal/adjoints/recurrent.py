@@ -9,6 +9,7 @@ import numpy as np
 from initcheck.graph import Axis, Parameter
 from initcheck.signal.adjoint import BackwardContext, Sent, size_of
 from initcheck.signal.laws.recurrent import Cell, Gate, cell_of
+from initcheck.signal.profile import levelled
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from initcheck.graph import Node
     from initcheck.signal.gradient import Gradient
     from initcheck.signal.law import Argument, Moments
+    from initcheck.signal.profile import Profile
 
 __all__ = ["RecurrentAdjoint"]
 
@@ -56,7 +58,7 @@ class RecurrentAdjoint:
         directions, hidden = int(node.attributes["directions"]), int(node.attributes["hidden"])
         to_input = directions * hidden * weight.distribution.mean_square * before
         known = [g for g in gradients if g is not None]
-        profile = to_input / to_input.mean() if steps == x.positions > 1 and to_input.mean() > 0.0 else None
+        profile = _over_steps(to_input, x) if steps == x.positions > 1 else None
         back = context.fresh(
             float(to_input.mean()),
             rho_sample=max(g.rho_sample for g in known),
@@ -132,11 +134,19 @@ def _mean_square(gradients: Sequence[Gradient | None], index: int) -> float:
     return 0.0 if g is None else g.mean_square
 
 
+def _over_steps(squares: NDArray[np.float64], x: Signal) -> Profile | None:
+    """Profile of mean squares that differ from step to step."""
+    where = [i for i, axis in enumerate(x.axes) if axis is Axis.POSITION and x.shape[i] == len(squares)]
+    if len(where) != 1:
+        return None
+    return levelled(squares.reshape([len(squares) if i == where[0] else 1 for i in range(len(x.shape))]))[1]
+
+
 def _at_steps(g: Gradient | None, steps: int) -> NDArray[np.float64]:
     """Gradient of every step's output; the last steps of a longer sequence than is followed."""
     if g is None:
         return np.zeros(steps)
-    if g.profile is None or g.profile.ndim != 1 or g.profile.size < steps:
+    if g.profile is None or g.profile.size < steps or g.profile.size != max(g.profile.shape):
         return np.full(steps, g.mean_square)
-    result: NDArray[np.float64] = g.mean_square * g.profile[-steps:]
+    result: NDArray[np.float64] = g.mean_square * g.profile.reshape(-1)[-steps:]
     return result

@@ -10,17 +10,17 @@ import numpy as np
 
 from initcheck.graph import Axis, Node, Parameter
 from initcheck.signal.adjoints.conditional import parameter_gradient, reduced
+from initcheck.signal.profile import levelled, part_of, permuted, reshaped, restricted
 from initcheck.signal.quadrature import NODES, WEIGHTS
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
     from initcheck.signal.adjoint import BackwardContext, Sent
     from initcheck.signal.gradient import Gradient
     from initcheck.signal.law import Argument
+    from initcheck.signal.profile import Profile
     from initcheck.signal.quadrature import Table
 
 __all__ = [
@@ -68,10 +68,7 @@ class ReshapeAdjoint:
         rest: tuple[Sent, ...] = (None,) * (len(args) - 1)
         if not isinstance(x, Signal) or y is None or g is None:
             return (None, *rest)
-        spatial = _positions(x)
-        profile = g.profile if g.profile is not None and g.profile.shape == spatial else None
-        if profile is None and g.profile is not None and g.profile.size == math.prod(spatial):
-            profile = g.profile.reshape(spatial)
+        profile = restricted(reshaped(g.profile, y.shape, x.shape), x.axes)
         # Positions that the result counts among its features have independent numbers.
         rho = g.rho_position if x.positions <= y.positions else 0.0
         return (replace(g, profile=profile, rho_position=rho), *rest)
@@ -93,12 +90,8 @@ class TransposeAdjoint:
         x, y, g = args[0], outputs[0], gradients[0]
         if not isinstance(x, Signal) or y is None or g is None:
             return (None,) * len(args)
-        permutation = node.attributes["permutation"]
-        order = [i for i in permutation if x.axes[i] is Axis.POSITION]
-        profile = g.profile
-        if profile is not None and profile.ndim == len(order):
-            profile = profile.transpose(np.argsort(order))
-        return (replace(g, profile=profile),)
+        back = np.argsort(node.attributes["permutation"])
+        return (replace(g, profile=permuted(g.profile, [int(i) for i in back])),)
 
 
 class ExpandAdjoint:
@@ -154,8 +147,8 @@ class SliceAdjoint:
         part = _renamed(g.scaled(math.sqrt(share)), context)
         if cut:
             # Two positions of the whole both belong to the part with probability about share squared.
-            part = replace(part, rho_position=g.rho_position * share, profile=_outside(node, x, y, g))
-        return (part, *rest)
+            part = replace(part, rho_position=g.rho_position * share)
+        return (replace(part, profile=_whole(node, x, y, g)), *rest)
 
 
 class SplitAdjoint:
@@ -209,11 +202,11 @@ class ConcatAdjoint:
         context: BackwardContext,
     ) -> tuple[Sent, ...]:
         """Gradients of the parts, read at their own values."""
-        del node
         y, g = outputs[0], gradients[0]
         if y is None or g is None:
             return (None,) * len(args)
         sent: list[Sent] = []
+        axis, start = int(node.attributes["axis"]) % len(y.shape), 0
         order = np.argsort(y.table, kind="stable")
         for x in args:
             if isinstance(x, Parameter):
@@ -222,10 +215,11 @@ class ConcatAdjoint:
             elif isinstance(x, Signal):
                 z = np.interp(x.table, y.table[order], NODES[order])
                 part = g if x.source.index == y.source.index else _read_at(g, z)
-                same = _positions(x) == _positions(y)
-                sent.append(replace(_renamed(part, context), profile=g.profile if same else None))
+                level, profile = part_of(g.profile, [start if i == axis else 0 for i in range(len(x.shape))], x.shape)
+                sent.append(replace(_renamed(part, context).scaled(math.sqrt(level)), profile=profile))
             else:
                 sent.append(None)
+            start += 0 if x is None else x.shape[axis]
         return tuple(sent)
 
 
@@ -262,10 +256,6 @@ def _renamed(g: Gradient, context: BackwardContext) -> Gradient:
     return replace(g, carriers={context.next_index(): h for h in g.carriers.values()})
 
 
-def _positions(x: Signal) -> tuple[int, ...]:
-    return tuple(n for n, axis in zip(x.shape, x.axes, strict=True) if axis is Axis.POSITION)
-
-
 def _cut_axes(node: Node, x: Signal, y: Signal) -> set[int]:
     named = node.attributes.get("axes")
     if named is not None:
@@ -275,26 +265,31 @@ def _cut_axes(node: Node, x: Signal, y: Signal) -> set[int]:
     return {i for i, (n, m) in enumerate(zip(x.shape, y.shape, strict=True)) if n != m}
 
 
-def _outside(node: Node, x: Signal, y: Signal, g: Gradient) -> NDArray[np.float64] | None:
-    """Profile of a gradient that is zero outside one stretch of positions, where the stretch is known."""
-    starts, axes = node.attributes.get("starts"), node.attributes.get("axes")
-    if starts is None or axes is None or g.profile is not None:
-        return None
+def _whole(node: Node, x: Signal, y: Signal, g: Gradient) -> Profile | None:
+    """Profile of a gradient that is zero outside the part that was taken, where it is known which part that is."""
+    axes, starts = node.attributes.get("axes"), node.attributes.get("starts")
     dropped = {int(a) % len(x.shape) for a in node.attributes.get("dropped", ())}
     kept = [i for i in range(len(x.shape)) if i not in dropped]
-    if len(kept) != len(y.shape):
+    if axes is None or len(kept) != len(y.shape):
         return None
-    length = dict.fromkeys(dropped, 1) | dict(zip(kept, y.shape, strict=True))
-    where = [i for i, axis in enumerate(x.axes) if axis is Axis.POSITION]
-    start = {int(a) % len(x.shape): s for a, s in zip(axes, starts, strict=False)}
-    if any(s is None for s in start.values()):
-        return None
-    profile = np.zeros([x.shape[i] for i in where])
-    window = []
-    for i in where:
-        first = int(start.get(i, 0))
-        first = first + x.shape[i] if first < 0 else first
-        window.append(slice(first, first + length[i]))
-    profile[tuple(window)] = 1.0
-    mean = float(profile.mean())
-    return profile / mean if mean > 0.0 else None
+    own = np.ones((1,) * len(x.shape)) if g.profile is None else g.profile.reshape(_with(g.profile.shape, kept, x))
+    first = {int(a) % len(x.shape): s for a, s in zip(axes, starts or (), strict=False)}
+    for axis in (i for i, kind in enumerate(x.axes) if kind is Axis.POSITION):
+        length = 1 if axis in dropped else y.shape[kept.index(axis)]
+        if length == x.shape[axis]:
+            continue
+        start = first.get(axis)
+        if start is None:
+            return None
+        start = start + x.shape[axis] if start < 0 else start
+        own = np.pad(
+            np.broadcast_to(own, tuple(length if i == axis else n for i, n in enumerate(own.shape))),
+            [(start, x.shape[axis] - start - length) if i == axis else (0, 0) for i in range(own.ndim)],
+        )
+    return levelled(own)[1]
+
+
+def _with(shape: tuple[int, ...], kept: Sequence[int], x: Signal) -> tuple[int, ...]:
+    """Shape of a profile with axes of size one where the part has none."""
+    sizes = dict(zip(kept, shape, strict=True))
+    return tuple(sizes.get(i, 1) for i in range(len(x.shape)))

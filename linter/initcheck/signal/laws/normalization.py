@@ -12,8 +12,8 @@ from initcheck.graph import Axis, Node, Parameter
 from initcheck.signal.law import Argument, Context, Moments, moments_of
 from initcheck.signal.marginal import shape_of
 from initcheck.signal.operands import Factor, operand
-from initcheck.signal.profile import joint, levelled, pair_share, root_share
-from initcheck.signal.quadrature import NODES, expectation
+from initcheck.signal.profile import joint, levelled, pair_share, product, root_share
+from initcheck.signal.quadrature import NODES, Table, expectation
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
 
     from initcheck.signal.profile import Profile
 
-__all__ = ["NormalizeLaw", "Removed", "affine", "length_fluctuation", "statistics_of"]
+__all__ = ["NormalizeLaw", "Removed", "affine", "length_fluctuation", "reciprocal", "statistics_of"]
 
 _LEAST_VARIATION, _LARGEST_VARIATION = 1e-3, 4.0
+_FLOOR = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,16 +138,59 @@ def _passed(kind: str, node: Node, x: Signal, variance: float, epsilon: float) -
     return levelled(own / (own + epsilon))
 
 
+def reciprocal(
+    kind: str, node: Node, x: Signal, variance: float, epsilon: float, weights: Profile | None
+) -> tuple[float, float, Profile | None]:
+    """Mean of 1/(v + ε) over what has a statistic of its own, the same over E[v/(v + ε)]/E[v], and a profile.
+
+    Args:
+        kind: Of the normalisation.
+        node: The operation.
+        x: The value.
+        variance: What it divides by on average, without epsilon.
+        epsilon: Of the normalisation.
+        weights: Profile of the gradient: each position counts as much as it receives.
+
+    Returns:
+        The mean; how much larger it is than where every channel counts by its variance; the profile of what is left.
+    """
+    if variance + epsilon <= 0.0:
+        return 0.0, 1.0, None
+    if kind in {"batch", "instance", "group"}:
+        features, _ = _group(kind, node, x)
+        variation = x.unit_variation / features
+        if variation < _LEAST_VARIATION:
+            return 1.0 / (variance + epsilon), 1.0, weights
+        # Without the floor a channel of next to no variance, which no finite network has, would decide the mean.
+        values = variance * _gamma(variation)
+        inverse = 1.0 / (values + max(epsilon, _FLOOR * variance))
+        return expectation(inverse), variance * expectation(inverse) / expectation(values * inverse), weights
+    axes = _normalised_axes(kind, node, x)
+    if x.profile is None or not all(x.profile.shape[axis] == 1 for axis in axes):
+        return 1.0 / (variance + epsilon), 1.0, weights
+    inverse = 1.0 / (variance * x.profile + max(epsilon, 1e-300))
+    level, profile = levelled(inverse)
+    together, result = product(profile, weights)
+    return level * together, 1.0, result
+
+
 def _passed_on_average(ratio: float, variation: float) -> float:
     """E[v/(v + 1)] of a gamma variable v of given mean and squared coefficient of variation."""
     if variation < _LEAST_VARIATION or not math.isfinite(ratio):
         return ratio / (ratio + 1.0) if math.isfinite(ratio) else 1.0
-    # The cube root of a gamma variable is close to normal (Wilson and Hilferty).
+    values = ratio * _gamma(variation)
+    return expectation(values / (values + 1.0))
+
+
+def _gamma(variation: float) -> Table:
+    """A gamma variable of mean 1 and given squared coefficient of variation on the nodes.
+
+    Its cube root is close to normal (Wilson and Hilferty).
+    """
     shape = 1.0 / min(variation, _LARGEST_VARIATION)
     roots = 1.0 - 1.0 / (9.0 * shape) + NODES / (3.0 * math.sqrt(shape))
-    values = np.maximum(roots, 0.0) ** 3
-    values *= ratio / expectation(values)
-    return expectation(values / (values + 1.0))
+    values: Table = np.maximum(roots, 0.0) ** 3
+    return values / expectation(values)
 
 
 def _response(x: Signal, removed: Removed, divisor: float, *, centred: bool, over_samples: bool) -> float:
