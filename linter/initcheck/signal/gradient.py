@@ -45,8 +45,8 @@ class Gradient:
         rho_position: Correlation of ξ between two positions of one sample, same unit.
         rho_sample: Correlation of ξ between two samples.
         profile: Mean square over positions relative to its mean, as a signal's.
-        uneven: Mean square over units relative to that in which each counts by the mean square of the value there: units
-            that a normalisation enlarges have small weights.
+        uneven: Mean square over units relative to that in which each counts by the mean square of the value there: what
+            a normalisation enlarges has small weights.
         spread: Attention weights only: mean square of what differs between keys, the rest cancels in the softmax.
         balanced: Attention logits only: whether the gradients of one query sum to zero over the keys.
         assumed: Whether an operation after it was not understood.
