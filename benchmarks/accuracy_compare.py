@@ -8,15 +8,15 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from accuracy_measure import LN10, Logs, Measured
-from scipy import special
+from accuracy_predict import gain, gradient, length, log10, parameter_gradient
 
 from initcheck.graph import Graph, Node, Op
-from initcheck.signal.quadrature import expectation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from initcheck.analysis import Analysis
+    from initcheck.signal.gradient import Gradient
     from initcheck.signal.signal import Signal
 
 __all__ = ["Quantity", "Row", "Status", "compare", "last_layer_input", "operations", "variance_row"]
@@ -91,6 +91,11 @@ class Row:
         return distance(self.predicted, self.measured)
 
     @property
+    def excess(self) -> float:
+        """Decades by which the prediction is too large."""
+        return math.nan if self.predicted is None else self.predicted - self.measured
+
+    @property
     def plain_miss(self) -> float:
         """The same of plain mean field."""
         return distance(self.plain, self.measured)
@@ -102,7 +107,7 @@ class Row:
 
     def as_json(self) -> dict[str, Any]:
         """Fields and verdict; numbers that are not finite as text."""
-        fields = {name: getattr(self, name) for name in self.__slots__} if hasattr(self, "__slots__") else vars(self)
+        fields = vars(self)
         return {**fields, "hit": self.is_hit} | {
             name: str(number)
             for name, number in fields.items()
@@ -144,7 +149,6 @@ def compare(model: str, analysis: Analysis, measured: Measured) -> Iterator[Row]
     masked = {name for name, logs in measured.lengths.items() if logs.infinite}
     for name, node in nodes.items():
         typical, plain = analysis.typical.signals.get(name), analysis.forward.signals.get(name)
-        status = _status(typical)
         for quantity, logs, predict in (
             (Quantity.LENGTH, measured.lengths.get(name), length),
             (Quantity.GAIN, measured.gains.get(name), gain),
@@ -152,53 +156,28 @@ def compare(model: str, analysis: Analysis, measured: Measured) -> Iterator[Row]
             if logs is None or name in masked:
                 continue
             first = None if typical is None else predict(typical)
-            second = None if plain is None else _log10(plain.mean_square if predict is length else plain.gain)
-            yield _row(model, quantity, name, node, status, first, second, logs)
+            second = None if plain is None else log10(plain.mean_square if predict is length else plain.gain)
+            yield _row(model, quantity, name, node, _status(typical), first, second, logs)
         logs = measured.gradients.get(name)
         if logs is not None and not logs.infinite:
             quantity = Quantity.GRADIENT if name in main_path else Quantity.GRADIENT_QK
-            first, second = (_gradient(analysis, fold, name) for fold in ("typical_backward", "backward"))
-            yield _row(model, quantity, name, node, _gradient_status(status, first), first, second, logs)
-    users = {name: node for node in reversed(analysis.graph.nodes) for name in node.inputs}
+            found, mean_field = (back.gradients.get(name) for back in (analysis.typical_backward, analysis.backward))
+            first = None if found is None or typical is None else gradient(found, typical)
+            second = None if mean_field is None else log10(mean_field.mean_square)
+            yield _row(model, quantity, name, node, _status(found), first, second, logs)
+    yield from _parameters(model, analysis, measured)
+
+
+def _parameters(model: str, analysis: Analysis, measured: Measured) -> Iterator[Row]:
+    readers = {name: node for node in reversed(analysis.graph.nodes) for name in node.inputs}
     for name, logs in measured.parameters.items():
-        if name in users and not logs.infinite:
-            first, second = (_parameter(analysis, fold, name) for fold in ("typical_backward", "backward"))
-            status = Status.UNKNOWN if first is None else Status.KNOWN
-            yield _row(model, Quantity.PARAMETER, name, users[name], status, first, second, logs)
-
-
-def length(signal: Signal) -> float:
-    """Log10 of the typical mean square, of as many units and positions as the value has."""
-    return _log10(signal.mean_square) + signal.drift() / math.log(10.0)
-
-
-def gain(signal: Signal) -> float:
-    """Log10 of the typical response, of as many units and positions likewise.
-
-    The response of one unit is slope(z) ξ, ξ standard normal and independent over units and positions, so that its
-    mean square over n of them has relative variance c² = (3 E[slope⁴]/E[slope²]² - 1)/n.
-    """
-    squares = signal.slope * signal.slope
-    power = expectation(squares)
-    if power <= 0.0 or signal.gain <= 0.0:
-        return -math.inf
-    relative = (3.0 * expectation(squares * squares) / power**2 - 1.0) / max(signal.units * signal.positions, 1)
-    return _log10(signal.gain) + _narrowed(float(special.polygamma(1, max(1.0 / relative, 0.5))))
-
-
-def _narrowed(variance: float) -> float:
-    """Mean of log10 of a mean over few units, less log10 of its expectation.
-
-    A gamma variable of shape k and mean 1 has Var[ln] = ψ'(k), by which the engine states it, and E[ln] = ψ(k) - ln k:
-    -ψ'(k)/2 for many units, exact for normal ones however few.
-    """
-    if variance <= 0.0:
-        return 0.0
-    low, high = 1e-3, 1e12
-    for _ in range(100):
-        middle = math.sqrt(low * high)
-        low, high = (middle, high) if special.polygamma(1, middle) > variance else (low, middle)
-    return float(special.digamma(low) - math.log(low)) / LN10
+        if name not in readers or logs.infinite:
+            continue
+        square, plain = (back.parameters.get(name) for back in (analysis.typical_backward, analysis.backward))
+        first = None if square is None else parameter_gradient(square, analysis.graph.parameters[name].size)
+        second = None if plain is None else log10(plain)
+        status = Status.UNKNOWN if square is None else Status.KNOWN
+        yield _row(model, Quantity.PARAMETER, name, readers[name], status, first, second, logs)
 
 
 def last_layer_input(analysis: Analysis) -> str:
@@ -211,11 +190,11 @@ def variance_row(model: str, analysis: Analysis, value: str, measured: tuple[flo
     """Var[ln M] of one value."""
     typical, plain = analysis.typical.signals.get(value), analysis.forward.signals.get(value)
     node = analysis.structure.producer[value]
-    first, second = (None if x is None else _log10(x.log_length_variance()) for x in (typical, plain))
+    first, second = (None if x is None else log10(x.log_length_variance()) for x in (typical, plain))
     variance, error = measured
     return Row(
         *(model, Quantity.VARIANCE, value, label(node), node.path, _status(typical), first, second),
-        measured=_log10(variance),
+        measured=log10(variance),
         error=error / variance / LN10,
     )
 
@@ -239,28 +218,10 @@ def _row(
     )
 
 
-def _status(signal: Signal | None) -> Status:
-    if signal is None:
+def _status(found: Signal | Gradient | None) -> Status:
+    if found is None:
         return Status.UNKNOWN
-    return Status.ASSUMED if signal.assumed else Status.KNOWN
-
-
-def _gradient_status(forward: Status, predicted: float | None) -> Status:
-    return Status.UNKNOWN if predicted is None else forward
-
-
-def _gradient(analysis: Analysis, fold: str, name: str) -> float | None:
-    """Log10 of a value's predicted gradient mean square."""
-    gradients: Mapping[str, Any] = getattr(getattr(analysis, fold, None), "gradients", {})
-    gradient = gradients.get(name)
-    return None if gradient is None else _log10(gradient.mean_square)
-
-
-def _parameter(analysis: Analysis, fold: str, name: str) -> float | None:
-    """Log10 of a parameter's predicted gradient mean square."""
-    parameters: Mapping[str, float | None] = getattr(getattr(analysis, fold, None), "parameters", {})
-    square = parameters.get(name)
-    return None if square is None else _log10(square)
+    return Status.ASSUMED if found.assumed else Status.KNOWN
 
 
 def _main_path(graph: Graph) -> frozenset[str]:
@@ -274,7 +235,3 @@ def _main_path(graph: Graph) -> frozenset[str]:
         elif node.op is not Op.SOFTMAX or graph.main_output in node.outputs:
             reached.update(node.inputs)
     return frozenset(reached)
-
-
-def _log10(square: float) -> float:
-    return math.log10(square) if square > 0.0 else -math.inf

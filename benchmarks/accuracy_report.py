@@ -44,46 +44,60 @@ def model_line(model: str, rows: Sequence[Row], *, header: bool) -> str:
     lines = []
     if header:
         titles = "".join(f"{SHORT[quantity]:>18}" for quantity in Quantity)
-        lines += [f"{'model':40}{'ops':>5}{titles}{'not known':>11}", f"{'':45}{'hits     p95 err':>18}" * 1]
+        lines += [
+            f"{'model':40}{'ops':>5}{titles}{'not known':>11}",
+            f"{'':45}" + f"{'hits     p95':>18}" * len(Quantity),
+        ]
     cells = []
     for quantity in Quantity:
         known = judged(rows, quantity)
         misses = [row.miss for row in known]
         hits = sum(row.is_hit for row in known)
-        cells.append(f"{hits:>5}/{len(known):<4}{np.percentile(misses, 95):7.3f}" if misses else f"{'-':>16}")
+        high = np.percentile(misses, 95, method="lower") if misses else math.nan
+        cells.append(f"{hits:>5}/{len(known):<4}{high:7.3f}" if misses else f"{'-':>16}")
     lengths = [row for row in rows if row.quantity is Quantity.LENGTH]
     unknown = sum(row.status is not Status.KNOWN for row in lengths)
     return "\n".join([*lines, f"{model:40}{len(lengths):>5}" + "".join(f"{c:>18}" for c in cells) + f"{unknown:>11}"])
 
 
 def print_pooled(rows: Sequence[Row], models: int, repeats: int, seconds: float) -> None:
-    """All models together, a line per quantity, plain mean field beside it."""
-    print(f"\n{models} models, {repeats} networks each, {seconds:.0f} CPU s")
-    print(
-        f"{'':28}{'bound':>13}{'n':>7}{'hits':>8}{'<= 0.1':>8}{'<= 0.2':>8}{'median':>8}{'p95':>8}{'worst':>8}", end=""
-    )
-    print(f"   {'mean field: hits':>16}{'<= 0.1':>8}{'median':>8}{'p95':>8}   {'assumed':>7}{'unknown':>8}")
+    """All models together as a Markdown table, a line per quantity, plain mean field beside it."""
+    print(f"\n{models} models, {repeats} networks each, {seconds:.0f} CPU s; misses in decades\n")
+    titles = ("quantity", "a hit is within", "n", "hits", "<= 0.1", "<= 0.2", "median", "p95", "worst")
+    beside = ("mean field: hits", "<= 0.1", "median", "p95", "assumed", "unknown")
+    print_line(*titles, *beside)
+    print_line(*("---",) * 2, *("---:",) * (len(titles) + len(beside) - 2))
     for quantity in Quantity:
         of_it = [row for row in rows if row.quantity is quantity]
         known = judged(rows, quantity)
         apart = [sum(row.status is status for row in of_it) for status in (Status.ASSUMED, Status.UNKNOWN)]
-        line = f"{quantity.value:28}{BOUND[quantity]:>13}{len(known):>7}"
-        if known:
-            misses = np.array([row.miss for row in known])
-            plain = np.array([row.plain_miss for row in known])
-            allowed = np.array([max(ALLOWED[quantity], 2.0 * row.error) for row in known])
-            line += f"{np.mean([row.is_hit for row in known]):8.1%}{np.mean(misses <= 0.1):8.1%}"
-            line += f"{np.mean(misses <= 0.2):8.1%}{np.median(misses):8.3f}{np.percentile(misses, 95):8.3f}"
-            line += f"{misses.max():8.2f}   {np.mean(plain <= allowed):16.1%}{np.mean(plain <= 0.1):8.1%}"
-            line += f"{np.median(plain):8.3f}{np.percentile(plain, 95):8.3f}   {apart[0]:>7}{apart[1]:>8}"
-        else:
-            line += f"  no prediction   {apart[0]:>7}{apart[1]:>8}"
-        print(line)
-    apart = [row for row in rows if row.quantity is Quantity.LENGTH and row.status is not Status.KNOWN]
-    for row in apart[:20]:
-        print(f"  {row.status.value}: {row.model} {row.value} ({row.op}) {row.path}")
-    if len(apart) > 20:
-        print(f"  ... and {len(apart) - 20} more")
+        typical = figures([row.miss for row in known], known)
+        plain = figures([row.plain_miss for row in known], known)
+        cells = [*typical, plain[0], plain[1], plain[3], plain[4]] if known else ["-"] * 10
+        print_line(quantity.value, BOUND[quantity], len(known), *cells, *apart)
+    apart_rows = [row for row in rows if row.quantity is Quantity.LENGTH and row.status is not Status.KNOWN]
+    print()
+    for row in apart_rows[:20]:
+        print(f"{row.status.value}: {row.model} {row.value} ({row.op}) {row.path}")
+    if len(apart_rows) > 20:
+        print(f"... and {len(apart_rows) - 20} more")
+
+
+def figures(misses: Sequence[float], rows: Sequence[Row]) -> list[str]:
+    """Shares of hits, within 0.1 and within 0.2, then median, 95th percentile and largest miss."""
+    if not misses:
+        return []
+    sizes = np.array([math.inf if math.isnan(miss) else miss for miss in misses])
+    allowed = np.array([max(ALLOWED[row.quantity], 2.0 * row.error) for row in rows])
+    shares = [float(np.mean(sizes <= bound)) for bound in (allowed, 0.1, 0.2)]
+    # Percentiles that are no averages of two, of which one may be infinite.
+    quantiles = [float(np.percentile(sizes, share, method="lower")) for share in (50, 95, 100)]
+    return [*(f"{share:.1%}" for share in shares), *(f"{size:.3f}" for size in quantiles)]
+
+
+def print_line(*cells: object) -> None:
+    """A line of a Markdown table."""
+    print("| " + " | ".join(str(cell) for cell in cells) + " |")
 
 
 def print_kinds(rows: Sequence[Row]) -> None:
@@ -97,9 +111,9 @@ def print_kinds(rows: Sequence[Row]) -> None:
         print(f"\n{quantity.value} by operation{'':16}{'n':>6}{'misses':>8}{'median':>8}{'p95':>8}{'bias':>8}")
         for op, found in sorted(groups.items(), key=lambda item: -sum(not row.is_hit for row in item[1])):
             misses = [row.miss for row in found]
-            bias = np.median([row.predicted - row.measured for row in found if math.isfinite(row.miss)] or [0.0])
+            bias = np.median([row.excess for row in found if math.isfinite(row.miss)] or [0.0])
             missed = sum(not row.is_hit for row in found)
-            middle, high = np.percentile(misses, (50, 95))
+            middle, high = np.percentile(misses, (50, 95), method="lower")
             print(f"  {op:40}{len(found):>6}{missed:>8}{middle:8.3f}{high:8.3f}{bias:8.3f}")
 
 
