@@ -42,6 +42,9 @@ LEAST, MOST = 0.05, 1e4
 
 PRECISION = 0.01
 
+OUT_OF_REACH = 1e9
+"""A bound that nothing finite reaches."""
+
 
 @dataclass(frozen=True)
 class Judged:
@@ -52,11 +55,13 @@ class Judged:
         values: ``CODE.field`` of each bound -> the quantity compared with it, its uncertainty taken off; infinite
             where the rule warns whatever the bound.
         unconditional: Codes that warn although every bound is out of reach.
+        failure: What a rule or the analysis raised, empty if nothing; then there is no verdict.
     """
 
     findings: tuple[Finding, ...] = ()
     values: Mapping[str, float] = field(default_factory=dict)
     unconditional: tuple[str, ...] = ()
+    failure: str = ""
 
     def loud(self, severity: Severity = Severity.WARNING) -> list[Finding]:
         return [finding for finding in self.findings if finding.severity.rank >= severity.rank]
@@ -86,18 +91,34 @@ def load_onnx(path: Path) -> Loaded:
 
 def judge(analysis: Analysis, optimizer: Optimizer = Optimizer.SGD, *, quantities: bool = False) -> Judged:
     """Run all rules; the folds of ``analysis`` are shared between trainers."""
+    try:
+        # What overflows is reported as not finite, as in the command line.
+        with np.errstate(all="ignore"):
+            return _judge(analysis, optimizer, quantities=quantities)
+    except Exception as error:  # noqa: BLE001 - a bug met in one model must not end the table
+        return Judged(failure=f"internal error {' '.join(getattr(error, '__notes__', ()))}: {_line(error)}")
+
+
+def _judge(analysis: Analysis, optimizer: Optimizer, *, quantities: bool) -> Judged:
     analysis.segments, analysis.typical, analysis.layers  # noqa: B018 - computed once, for all copies
     ours = copy.copy(analysis)
     ours.optimizer = optimizer
     rules = [rule for rule in RULES if not rule.needs & ours.missing_needs().keys()]
-    with np.errstate(all="ignore"):
-        found = [finding for rule in rules for finding in rule.check(ours)]
-        findings = consolidate(map(cap_assumed, found), {rule.code: rule.subsumes for rule in RULES})
-        if not quantities:
-            return Judged(findings)
-        values = {name: value for rule in rules for name, value in _judged_values(rule, ours).items()}
-        unconditional = tuple(rule.code for rule in rules if _warns(_with_bounds(rule, {}), ours))
+    found = [finding for rule in rules for finding in _check(rule, ours)]
+    findings = consolidate(map(cap_assumed, found), {rule.code: rule.subsumes for rule in RULES})
+    if not quantities:
+        return Judged(findings)
+    values = {name: value for rule in rules for name, value in _judged_values(rule, ours).items()}
+    unconditional = tuple(rule.code for rule in rules if _warns(_with_bounds(rule, {}), ours))
     return Judged(findings, values, unconditional)
+
+
+def _check(rule: Rule, analysis: Analysis) -> list[Finding]:
+    try:
+        return list(rule.check(analysis))
+    except Exception as error:
+        error.add_note(f"in {rule.code}")
+        raise
 
 
 def bounded_fields(rule: Rule) -> tuple[str, ...]:
@@ -127,7 +148,7 @@ def _timed(source: Callable[[], Graph]) -> Loaded:
     except InitcheckError as error:
         failure = str(error)
     except Exception as error:  # noqa: BLE001 - the table goes on
-        failure = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        failure = _line(error)
     return Loaded(analysis, failure, time.process_time() - start)
 
 
@@ -158,10 +179,14 @@ def _largest(rule: Rule, name: str, analysis: Analysis) -> float:
 
 def _with_bounds(rule: Rule, warning: Mapping[str, float]) -> Rule:
     """The rule with a warning from some bounds on and never from the others."""
-    chosen = {name: Bounds(warning.get(name, math.inf), math.inf) for name in bounded_fields(rule)}
+    chosen = {name: Bounds(warning.get(name, OUT_OF_REACH), OUT_OF_REACH) for name in bounded_fields(rule)}
     changed: Rule = dataclasses.replace(rule, **{name: dict.fromkeys(Optimizer, one) for name, one in chosen.items()})  # type: ignore[type-var]
     return changed
 
 
 def _warns(rule: Rule, analysis: Analysis) -> bool:
-    return any(finding.severity.rank >= Severity.WARNING.rank for finding in rule.check(analysis))
+    return any(finding.severity.rank >= Severity.WARNING.rank for finding in _check(rule, analysis))
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0]}"

@@ -66,10 +66,14 @@ def _examine(folder: Path, rows: Iterable[Mapping[str, Any]]) -> tuple[dict[str,
         if loaded.analysis is None:
             failures[row["id"]] = loaded.failure
             continue
+        judged = {trainer: judge(loaded.analysis, trainer, quantities=True) for trainer in Optimizer}
+        if failure := next((one.failure for one in judged.values() if one.failure), ""):
+            failures[row["id"]] = failure
+            continue
         torch.manual_seed(0)
         module = factory()
         cases[row["id"]] = Case(
-            {trainer: judge(loaded.analysis, trainer, quantities=True) for trainer in Optimizer},
+            judged,
             suspicions(loaded.analysis, module, copy.copy(module.example_input)),
         )
     return cases, failures

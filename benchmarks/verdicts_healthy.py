@@ -24,6 +24,10 @@ Factories = Mapping[str, Callable[[], "nn.Module"]]
 LARGEST_EXPORT = 30_000_000
 """Parameters up to which a model is exported."""
 
+NOT_EXPORTED = "not exported: "
+
+KINDS = ("clean", "flagged", "flagged by the default bounds only", "no verdict", "not exported")
+
 
 def run_healthy(names: Sequence[str], *, full: bool, onnx: bool) -> int:
     """Returns 1 if a model that is not disputed is flagged or gets no verdict."""
@@ -40,38 +44,39 @@ def run_healthy(names: Sequence[str], *, full: bool, onnx: bool) -> int:
 def _run(title: str, factories: Factories, *, onnx: bool) -> bool:
     print(f"\n{title}: {len(factories)} models")
     print(f"{'model':24}{'layers':>10}{'CPU s':>7}  {'verdict':9}{'bounds':7}nearest to its bound")
-    flagged: list[str] = []
-    strict: list[str] = []
-    failures: list[str] = []
+    results: dict[str, list[str]] = {kind: [] for kind in KINDS}
     for name, factory in factories.items():
         loaded = _exported(factory) if onnx else load_torch(factory)
-        if loaded.analysis is None:
-            failures.append(name)
-            print(f"{name:24}{'':>10}{loaded.seconds:7.1f}  no verdict: {loaded.failure}", flush=True)
-            continue
-        analysis = loaded.analysis
-        layers = f"{analysis.analysed_layers}/{analysis.weighted_layers}"
-        trainer = Optimizer.ADAM if name in ADAM else Optimizer.SGD
-        start = time.process_time()
-        lines = _loud(judge(analysis, trainer))
-        seconds = loaded.seconds + time.process_time() - start
-        nearest = _nearest(judge(analysis, trainer, quantities=True), trainer)
-        verdict = "FLAGGED" if lines else "clean"
-        print(f"{name:24}{layers:>10}{seconds:7.1f}  {verdict:9}{trainer:7}{nearest}", flush=True)
-        _print_indented(lines)
-        flagged += [name] if lines else []
-        if trainer is not Optimizer.SGD and not lines and (stricter := _loud(judge(analysis))):
-            strict.append(name)
-            print(f"{'':43}with the default bounds, those of SGD:")
-            _print_indented(stricter)
+        results[_row(name, loaded)].append(name)
         # A graph of a published size is large, and exporters keep cycles alive.
-        del analysis, loaded
+        del loaded
         gc.collect()
-    clean = len(factories) - len(flagged) - len(failures)
-    print(f"{title}: {clean} of {len(factories)} clean; {len(flagged)} flagged: {' '.join(flagged) or 'none'}")
-    print(f"  flagged by the default bounds only: {' '.join(strict) or 'none'}")
-    print(f"  no verdict: {' '.join(failures) or 'none'}")
-    return bool(flagged or failures)
+    print(f"{title}: of {len(factories)}")
+    for kind, names in results.items():
+        print(f"  {len(names):3} {kind}{'' if kind == 'clean' else ': ' + (' '.join(names) or 'none')}")
+    return bool(results["flagged"] or results["no verdict"])
+
+
+def _row(name: str, loaded: Loaded) -> str:
+    """Print what became of one model, and say which of ``KINDS`` that is."""
+    trainer = Optimizer.ADAM if name in ADAM else Optimizer.SGD
+    start = time.process_time()
+    judged = judge(loaded.analysis, trainer) if loaded.analysis is not None else Judged(failure=loaded.failure)
+    seconds = loaded.seconds + time.process_time() - start
+    if loaded.analysis is None or judged.failure:
+        kind = "not exported" if judged.failure.startswith(NOT_EXPORTED) else "no verdict"
+        print(f"{name:24}{'':>10}{seconds:7.1f}  {kind}: {judged.failure.removeprefix(NOT_EXPORTED)}", flush=True)
+        return kind
+    analysis, lines = loaded.analysis, _loud(judged)
+    stricter = _loud(judge(analysis)) if trainer is not Optimizer.SGD and not lines else []
+    layers = f"{analysis.analysed_layers}/{analysis.weighted_layers}"
+    nearest = _nearest(judge(analysis, trainer, quantities=True), trainer)
+    print(f"{name:24}{layers:>10}{seconds:7.1f}  {'FLAGGED' if lines else 'clean':9}{trainer:7}{nearest}", flush=True)
+    if stricter:
+        print(f"{'':43}with the default bounds, those of SGD:")
+    for line in lines or stricter:
+        print(f"{'':43}{line}", flush=True)
+    return "flagged" if lines else "flagged by the default bounds only" if stricter else "clean"
 
 
 def _loud(judged: Judged) -> list[str]:
@@ -86,11 +91,6 @@ def _nearest(judged: Judged, trainer: Optimizer) -> str:
     return f"{name} {value:.2g} of {bounds[name]:g}" if value else ""
 
 
-def _print_indented(lines: Sequence[str]) -> None:
-    for line in lines:
-        print(f"{'':43}{line}", flush=True)
-
-
 def _exported(factory: Callable[[], nn.Module]) -> Loaded:
     """The ONNX route; the reason where a model does not export."""
     torch.manual_seed(0)
@@ -98,7 +98,7 @@ def _exported(factory: Callable[[], nn.Module]) -> Loaded:
         model = factory().train()
         size = sum(parameter.numel() for parameter in model.parameters())
         if size > LARGEST_EXPORT:
-            return Loaded(None, f"not exported: {size / 1e6:.0f} million parameters", 0.0)
+            return Loaded(None, f"{NOT_EXPORTED}{size / 1e6:.0f} million parameters", 0.0)
         example = next(iter(find_examples(model)))
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.onnx"
@@ -106,4 +106,6 @@ def _exported(factory: Callable[[], nn.Module]) -> Loaded:
             torch.onnx.export(model, example.args, str(path), **options)
             return load_onnx(path)
     except Exception as error:  # noqa: BLE001 - any failure of the exporter is a line of the table
-        return Loaded(None, f"not exported: {type(error).__name__}: {str(error).splitlines()[0][:100]}", 0.0)
+        return Loaded(
+            None, f"{NOT_EXPORTED}{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:100]}", 0.0
+        )

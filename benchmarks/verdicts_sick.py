@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from judging import judge, load_torch
+from judging import Judged, judge, load_torch
 from sick import SICK
 
 if TYPE_CHECKING:
@@ -19,12 +19,13 @@ def run_sick(names: Sequence[str]) -> int:
     print(f"{'model':28}{'CPU s':>6}  {'expected':34}  found")
     for name, (factory, modes) in chosen.items():
         loaded = load_torch(factory)
-        loud = judge(loaded.analysis).loud() if loaded.analysis is not None else []
+        judged = judge(loaded.analysis) if loaded.analysis is not None else Judged(failure=loaded.failure)
+        loud = judged.loud()
         named = {str(finding.failure_mode) for finding in loud}
         words = [f"{finding.severity} {finding.code} ({finding.failure_mode})" for finding in loud]
         missed += [] if loud else [name]
         misnamed += [name] if loud and named.isdisjoint(modes) else []
-        found = ", ".join(words) or (f"NO VERDICT {loaded.failure}" if loaded.failure else "MISSED")
+        found = ", ".join(words) or (f"NO VERDICT {judged.failure}" if judged.failure else "MISSED")
         print(f"{name:28}{loaded.seconds:6.1f}  {' or '.join(sorted(modes)):34}  {found}", flush=True)
         for finding in loud:
             print(f"{'':72}{finding.message}", flush=True)
