@@ -167,10 +167,11 @@ class _Numbers:
         return cells
 
     def _line(self, cells: Sequence[_Cell]) -> Text:
-        """Cells right-aligned in their columns; the place for a mark sets quantities apart."""
+        """Cells right-aligned in their columns; the place for a mark sets quantities apart, else a blank."""
         line = Text(no_wrap=True)
         for at, (cell, width) in enumerate(zip(cells, self._widths, strict=True)):
-            line.append(" " if at else "")
+            starts = self._has_stored and at % len(self._titles("")) == 0
+            line.append(" " * (1 + starts) if at else "")
             line.append(cell.text.rjust(width), MARK if cell.is_marked else "")
         return line
 
