@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from initcheck.signal.signal import Signal
     from initcheck.targets import Target
 
-__all__ = ["Measure", "quantity"]
+__all__ = ["Measure", "compare", "quantity"]
 
 Squared: TypeAlias = NDArray[np.float64]
 """Mean square of every sample of one initialisation."""
@@ -81,6 +81,21 @@ class Measure:
 
 def _measure(target: Target, settings: Settings, plan: Plan, step: Callable[[int, int], None]) -> Measurement:
     graph, run = (_of_factory if target.path is None else _of_file)(target, settings, plan, step)
+    return compare(target.name, graph, run, plan.seed)
+
+
+def compare(name: str, graph: Graph, run: Callable[..., Runs], seed: int) -> Measurement:
+    """Analyse a graph, run the model, and put the numbers side by side.
+
+    Args:
+        name: Of the target.
+        graph: The lowered model.
+        run: Runs the model, and measures the ``points`` that it is given.
+        seed: Of the first initialisation.
+
+    Raises:
+        ModelLoadError: If there is no weighted layer, or the model does not run.
+    """
     analysis = Analysis(graph)
     if not analysis.weighted_layers:
         hint = "name a model that owns weights; a graph without weights has no initialisation"
@@ -91,12 +106,12 @@ def _measure(target: Target, settings: Settings, plan: Plan, step: Callable[[int
     rows = enumerate(zip(analysis.layer_rows(), signals, strict=True))
     layers = tuple(_layer(row, signal, runs, at) for at, (row, signal) in rows)
     return Measurement(
-        target=target.name,
+        target=name,
         source=graph.source,
         parameters=graph.parameter_count,
         weighted_layers=analysis.weighted_layers,
         initialisations=len(runs.squares),
-        seeds=tuple(plan.seed + repeat for repeat in range(len(runs.squares))),
+        seeds=tuple(range(seed, seed + len(runs.squares))),
         samples=runs.samples,
         inputs=runs.inputs,
         layers=layers,
@@ -111,8 +126,10 @@ def _of_factory(
     target: Target, settings: Settings, plan: Plan, step: Callable[[int, int], None]
 ) -> tuple[Graph, Callable[..., Runs]]:
     with torch_is_needed():
-        from initcheck.sources.torch.repeats import run_repeats
+        from initcheck.sources.torch.repeats import find_device, run_repeats
         from initcheck.sources.torch.target import open_target
+    # Before the model is built and traced, which may take a while.
+    find_device(plan.device)
     with of_one_target():
         opened = open_target(target, settings, Path(settings.app_dir or ".").resolve())
     return opened.loaded.graph, partial(run_repeats, opened, plan=plan, max_memory=settings.max_memory, step=step)
@@ -124,8 +141,9 @@ def _of_file(
     if target.path is None or target.source == "torch":
         message = "an archive holds one draw of the weights, and no factory that draws others"
         raise ModelLoadError(message, "name the factory of the model, pkg.models:build", kind="unsupported")
-    from initcheck.sources.onnx.redraws import run_redraws
+    from initcheck.sources.onnx.redraws import require_runtime, run_redraws
 
+    require_runtime(plan.device)
     graph = load_graph(target, settings)
     return graph, partial(run_redraws, target.path, graph, plan=plan, settings=settings, step=step)
 

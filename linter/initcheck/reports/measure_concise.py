@@ -38,16 +38,17 @@ def _line(layer: MeasuredLayer, style: Style) -> str:
     return f"{layer.path}: {', '.join(parts)}{f' [{mark}]' if mark else ''}"
 
 
-def predicted(quantity: Quantity, state: str) -> str:
+def predicted(quantity: Quantity, state: str, digits: int = 2) -> str:
     """The predicted number, else what stands for it."""
     if quantity.predicted is not None:
-        return f"{quantity.predicted:z.2f}"
+        return f"{quantity.predicted:z.{digits}f}"
     return "-" if state in {"ok", "unknown"} else state
 
 
-def measured(quantity: Quantity, unicode: bool) -> str:
+def measured(quantity: Quantity, unicode: bool, digits: int = 2) -> str:
     """The measured number with its standard error, else what stands for it."""
     if quantity.measured is None:
         return "nonfinite" if quantity.nonfinite else "zero" if quantity.zeros else "-"
     error = quantity.standard_error
-    return f"{quantity.measured:z.2f}" + ("" if error is None else f"{'±' if unicode else '+-'}{error:.2f}")
+    spread = "" if error is None else f"{'±' if unicode else '+-'}{error:.{digits}f}"
+    return f"{quantity.measured:z.{digits}f}{spread}"

@@ -26,10 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["render"]
 
 MARK = "bold yellow"
-NARROWEST_NAMES = 36
-"""Columns that paths and weights together must have left to stand in the line of their numbers."""
-
 INDENT = 2
+GAP = 2
 
 
 def render(report: MeasurementReport, style: Style) -> str:
@@ -45,7 +43,8 @@ def _page(measurement: Measurement, report: MeasurementReport, style: Style) -> 
     yield _indented(f"inputs {measurement.inputs}")
     yield from _profiles(measurement.layers, style)
     yield Text()
-    yield from _Numbers(measurement.layers, style).table()
+    finest, coarser = (_Numbers(measurement.layers, style, digits) for digits in (2, 1))
+    yield from (coarser if coarser.width <= style.width < finest.width else finest).table()
     yield _indented("log10 of mean squares, measured ± standard error; * marks what was not predicted", style)
     for sentence in measurement.notes:
         yield _indented(f"note: {sentence}")
@@ -98,9 +97,10 @@ class _Cell:
 class _Numbers:
     """The table: names beside or above columns of numbers, whatever the width has room for."""
 
-    def __init__(self, layers: Sequence[MeasuredLayer], style: Style) -> None:
+    def __init__(self, layers: Sequence[MeasuredLayer], style: Style, digits: int) -> None:
         self._layers = layers
         self._style = style
+        self._digits = digits
         self._shown = [name for name in QUANTITIES if any(_is_known(getattr(layer, name)) for layer in layers)]
         self._has_stored = any(getattr(layer, name).stored is not None for layer in layers for name in self._shown)
         self._rows = [self._cells(layer) for layer in layers]
@@ -109,26 +109,33 @@ class _Numbers:
         self._widths = [max(map(len, column)) for column in columns]
         self._heads = [_Cell(head) for head in heads]
 
+    @property
+    def width(self) -> int:
+        """Columns that the numbers take."""
+        return len(self._line(self._heads))
+
     def table(self) -> Iterator[RenderableType]:
         """Names and numbers side by side, else names above numbers, else one line for every quantity."""
-        width = len(self._line(self._heads))
-        if self._style.width >= width + NARROWEST_NAMES:
+        names = max((len(layer.path) for layer in self._layers), default=0)
+        weights = max((len(_weights(layer)) for layer in self._layers), default=0)
+        if self._style.width >= INDENT + names + weights + 2 * GAP + self.width:
             yield Padding(self._beside(), (0, 0, 0, INDENT))
             return
-        stacked = self._style.width < width + INDENT
+        stacked = self._style.width < self.width
+        indent = min(INDENT, max(self._style.width - self.width, 0))
         if not stacked:
-            yield Padding(Text(self._line(self._heads).plain, "dim"), (0, 0, 0, INDENT))
+            yield Padding(Text(self._line(self._heads).plain, "dim", no_wrap=True), (0, 0, 0, indent))
         for layer, row in zip(self._layers, self._rows, strict=True):
             yield Text.assemble((layer.path, "bold"), "  ", _weights(layer), overflow="fold")
             if stacked:
                 yield from self._stacked(row)
             else:
-                yield Padding(self._line(row), (0, 0, 0, INDENT))
+                yield Padding(self._line(row), (0, 0, 0, indent))
 
     def _beside(self) -> Table:
-        table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-        table.add_column("layer", overflow="fold")
-        table.add_column("weights", overflow="fold")
+        table = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False, header_style="dim")
+        table.add_column("layer", no_wrap=True)
+        table.add_column("weights", no_wrap=True)
         table.add_column(self._line(self._heads), no_wrap=True)
         for layer, row in zip(self._layers, self._rows, strict=True):
             table.add_row(layer.path, _weights(layer), self._line(row))
@@ -150,21 +157,21 @@ class _Numbers:
         cells: list[_Cell] = []
         for name in self._shown:
             quantity: Quantity = getattr(layer, name)
-            told = predicted(quantity, layer.predicted_state if name == "length" else "unknown")
+            state = layer.predicted_state if name == "length" else "unknown"
+            told = predicted(quantity, state, self._digits)
             cells.append(_Cell("" if told == "-" else told))
             mark = "*" if quantity.disagrees else " "
-            cells.append(_Cell(measured(quantity, self._style.unicode) + mark, quantity.disagrees))
+            cells.append(_Cell(measured(quantity, self._style.unicode, self._digits) + mark, quantity.disagrees))
             if self._has_stored:
-                cells.append(_Cell("" if quantity.stored is None else f"{quantity.stored:z.2f}"))
+                cells.append(_Cell("" if quantity.stored is None else f"{quantity.stored:z.{self._digits}f}"))
         return cells
 
     def _line(self, cells: Sequence[_Cell]) -> Text:
-        """Cells right-aligned in their columns, quantities set apart."""
+        """Cells right-aligned in their columns; the place for a mark sets quantities apart, else a blank."""
         line = Text(no_wrap=True)
-        per_quantity = len(self._titles(""))
         for at, (cell, width) in enumerate(zip(cells, self._widths, strict=True)):
-            if at:
-                line.append(" " if at % per_quantity else "  ")
+            starts = self._has_stored and at % len(self._titles("")) == 0
+            line.append(" " * (1 + starts) if at else "")
             line.append(cell.text.rjust(width), MARK if cell.is_marked else "")
         return line
 

@@ -57,7 +57,13 @@ def redraw(stored: NDArray[Any], law: Distribution, seed: int, name: str) -> NDA
         An array of the stored shape and type.
     """
     part = drawn_part(law)
-    drawn = _standard(stored.shape, family_to_draw(law), generator(seed, name)) * part.std + part.effective_mean
+    family = family_to_draw(law)
+    drawn = _standard(stored.shape, family, generator(seed, name))
+    if family is Family.ORTHOGONAL:
+        # The mean of its elements is what their number leaves of zero; to shift it would bend the rotation.
+        drawn *= math.sqrt(part.mean_square)
+    else:
+        drawn = drawn * part.std + part.effective_mean
     if part.size != law.size:
         drawn[stored == 0] = 0.0
     return drawn.astype(stored.dtype)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from importlib.util import find_spec
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,10 +31,24 @@ if TYPE_CHECKING:
     from initcheck.sources.onnx.known import Array
     from initcheck.sources.onnx.read import ModelFile
 
-__all__ = ["run_redraws"]
+__all__ = ["require_runtime", "run_redraws"]
 
 _FED = frozenset({"float16", "float32", "float64"})
 """Element types that can be handed to onnxruntime as arrays."""
+
+
+def require_runtime(device: str) -> None:
+    """Check that files can be run.
+
+    Raises:
+        ModelLoadError: If onnxruntime is not installed, or another device than the processor is asked for.
+    """
+    if device != "cpu":
+        message = f"an ONNX file is run on the processor, not on {device}"
+        raise ModelLoadError(message, "leave --device out", kind="device")
+    if find_spec("onnxruntime") is None:
+        message = "an ONNX file is run by onnxruntime, which is not installed"
+        raise ModelLoadError(message, "install it with pip install onnxruntime", kind="no-onnxruntime")
 
 
 def run_redraws(
@@ -55,11 +71,8 @@ def run_redraws(
         step: Hears of every draw that is through.
 
     Raises:
-        ModelLoadError: If onnxruntime is missing or cannot run the file, or the weights are too large.
+        ModelLoadError: If onnxruntime cannot run the file, or the weights are too large.
     """
-    if plan.device != "cpu":
-        message = f"an ONNX file is run on the processor, not on {plan.device}"
-        raise ModelLoadError(message, "leave --device out", kind="device")
     file = read_model(path)
     size = sum(ref.nbytes for ref in file.tensors.values())
     if size > settings.max_memory:
@@ -202,7 +215,5 @@ def _names(graph: Graph, keys: set[str]) -> tuple[str, ...]:
 
 def _cannot_run(error: Exception) -> ModelLoadError:
     # Its messages begin with a code and a place in its own source.
-    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", " ".join(str(error).split()))
-    return ModelLoadError(
-        f"onnxruntime cannot run it: {text[:300]}", "export it again, or measure its factory", kind="run"
-    )
+    text = shorten(re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error)), 300, placeholder=" …")
+    return ModelLoadError(f"onnxruntime cannot run it: {text}", "export it again, or measure its factory", kind="run")

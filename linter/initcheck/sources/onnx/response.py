@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textwrap import shorten
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -75,8 +76,8 @@ class Response:
         except ModelLoadError:
             raise
         except Exception as error:  # noqa: BLE001 - what onnxruntime lacks it says in many ways
-            text = " ".join(str(error).split()).rpartition(" : ")[2]
-            self.reason = f"onnxruntime does not run it in double precision ({text[:120]})"
+            text = shorten(str(error).rpartition(" : ")[2], 200, placeholder=" …")
+            self.reason = f"onnxruntime does not run it in double precision ({text})"
             return [None] * len(self._points)
 
     def _gains(self, weights: Mapping[str, Array], seed: int) -> Rows:

@@ -104,20 +104,13 @@ class Session:
         model: What to run.
 
     Raises:
-        ModelLoadError: If onnxruntime is not installed.
-        Exception: Whatever onnxruntime raises on a model that it cannot run.
+        ModelLoadError: If the model is too large for one message.
+        Exception: Whatever onnxruntime raises on a model that it cannot run, or when it does not load.
     """
 
     def __init__(self, model: ModelProto) -> None:
-        try:
-            import onnxruntime  # type: ignore[import-untyped]
-        except ImportError as error:
-            reason = "" if isinstance(error, ModuleNotFoundError) else f" ({error})"
-            raise ModelLoadError(
-                f"an ONNX file is run by onnxruntime, which is not installed{reason}",
-                "install it with pip install onnxruntime",
-                kind="no-onnxruntime",
-            ) from error
+        import onnxruntime  # type: ignore[import-untyped]
+
         if model.ByteSize() > LARGEST:
             raise ModelLoadError("its constants are too large to be run", "export it with smaller ones", kind="memory")
         options = onnxruntime.SessionOptions()

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Batch", "draw", "make_batch", "samples_of", "stream"]
 
+TYPICAL = 1.2
+"""Factor by which the mean square of the user's batch may differ from that of standard normal numbers unmentioned."""
+
 AFFORDABLE = 10**10
 """Multiplications of a forward pass up to which a batch that nobody declared is enlarged to ``ASSUMED_SAMPLES``."""
 
@@ -90,10 +93,22 @@ def _given(example: Example, seed: int) -> tuple[Example, tuple[str, ...]]:
         return draw(tensor, generator)
 
     example = _mapped(example, valued)
-    if not replaced:
-        return example, ()
-    several = f"inputs {', '.join(replaced)}" if len(replaced) > 1 else f"input {replaced[0]}"
-    return example, (f"{several} of the factory: one number throughout, replaced by standard normal numbers",)
+    notes = []
+    if replaced:
+        several = f"inputs {', '.join(replaced)}" if len(replaced) > 1 else f"input {replaced[0]}"
+        notes.append(f"{several} of the factory: one number throughout, replaced by standard normal numbers")
+    square = _mean_square(example)
+    if square is not None and not 1.0 / TYPICAL < square < TYPICAL:
+        notes.append(f"the batch has mean square {square:.3g}, and the prediction assumes 1")
+    return example, tuple(notes)
+
+
+def _mean_square(example: Example) -> float | None:
+    """Of the real-valued tensors together, None where there are none."""
+    leaves = pytree.tree_leaves((example.args, dict(example.kwargs)))
+    real = [leaf.double() for leaf in leaves if isinstance(leaf, torch.Tensor) and leaf.is_floating_point()]
+    count = sum(tensor.numel() for tensor in real)
+    return float(sum(tensor.square().sum() for tensor in real)) / count if count else None
 
 
 def _drawn(loaded: Loaded, module: torch.nn.Module, seed: int, device: torch.device) -> tuple[Example, tuple[str, ...]]:

@@ -128,7 +128,7 @@ def lengths_and_gradients(hooked: Hooked, generator: torch.Generator) -> tuple[R
 
     def take(point: int, tensor: torch.Tensor) -> torch.Tensor:
         lengths[point] = hooked.mean_squares(point, tensor)
-        if tensor.is_inference():
+        if tensor.is_inference() or any(probe.is_shared for probe in hooked.probes[point]):
             return tensor
         kept[point] = tensor if tensor.requires_grad else tensor.detach().requires_grad_()
         # What comes after may write into the tensor; a copy keeps the gradient that of this value.

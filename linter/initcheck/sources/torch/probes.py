@@ -27,11 +27,13 @@ class Probe:
         module: Path of the module.
         of_input: Whether the value is its first real-valued input; else it is its first real-valued output.
         call: Which call of the module, counted from 0.
+        is_shared: Whether others read the value as well, so that its gradient is not what comes back from here.
     """
 
     module: str
     of_input: bool = False
     call: int = 0
+    is_shared: bool = False
 
 
 class Prober:
@@ -56,7 +58,7 @@ class Prober:
 
         A module returns the value if nothing inside reads it, views aside. Attention reads the weights of its output
         projection without calling it: then it is the module around that returns the value. What a function computes
-        between two modules is seen where the second is called with it, if nothing else reads it.
+        between two modules is seen where the next one is called with it.
         """
         maker = self._makers.get(value)
         if maker is None:
@@ -71,15 +73,17 @@ class Prober:
             around = around.rpartition(".")[0]
         if not readers and self._graph.outputs and self._final(value) == self._graph.outputs[0]:
             found.append(Probe(""))
-        if not found and len(readers) == 1:
-            found += self._entrance(value, maker, readers[0])
+        if not found:
+            entrances = (self._entrance(value, maker, reader, is_shared=len(readers) > 1) for reader in readers)
+            found += [probe for probe in entrances if probe is not None][:1]
         return tuple(found)
 
-    def _entrance(self, value: str, maker: Node, reader: int) -> Iterator[Probe]:
+    def _entrance(self, value: str, maker: Node, reader: int, *, is_shared: bool) -> Probe | None:
         node = self._graph.nodes[reader]
         enters = node.path in self._modules and not _is_inside(maker.path, node.path)
-        if enters and self._origin(node.inputs[0]) == self._origin(value):
-            yield Probe(node.path, of_input=True, call=self._earlier_calls(reader))
+        if not enters or self._origin(node.inputs[0]) != self._origin(value):
+            return None
+        return Probe(node.path, of_input=True, call=self._earlier_calls(reader), is_shared=is_shared)
 
     def _earlier_calls(self, index: int) -> int:
         """Calls of a node's module before the one it belongs to: each does every operation once."""

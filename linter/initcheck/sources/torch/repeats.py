@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from initcheck.sources.torch.batch import Batch
     from initcheck.sources.torch.target import Opened
 
-__all__ = ["run_repeats"]
+__all__ = ["find_device", "run_repeats"]
 
 
 def run_repeats(
@@ -47,7 +47,7 @@ def run_repeats(
     Raises:
         ModelLoadError: If there is no such device, the model is too large, or the user's code raises.
     """
-    device = _device(plan.device)
+    device = find_device(plan.device)
     size = tensor_bytes(opened.loaded.built.module)
     if size > max_memory:
         message = f"its weights take {size / 1e9:.2f} GB, more than may be built for real ({max_memory / 1e9:.2f} GB)"
@@ -98,7 +98,9 @@ class _Repeats:
             previous = weakref.ref(module)
             squares.append(self._measure(module.to(self._device), given, seed))
             del module
-            gc.collect()
+            # Parts that refer to each other outlive their last use until somebody looks for them, which takes a while.
+            if previous() is not None:
+                gc.collect()
             self._step(repeat + 1, plan.repeats)
         batch = self._batch
         assert batch is not None, "at least one initialisation is planned"
@@ -172,7 +174,7 @@ class _Repeats:
         return notes
 
 
-def _device(name: str) -> torch.device:
+def find_device(name: str) -> torch.device:
     """A device that is there.
 
     Raises:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.autograd import forward_ad
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
 from initcheck.sources.torch.batch import draw
@@ -58,7 +59,10 @@ class Response:
         """
         while self._ways:
             try:
-                rows = self._ways[0](hooked, seed)
+                # The user has seen the model's warnings in the first pass, and torch has some of its own here.
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    rows = self._ways[0](hooked, seed)
             except Exception as error:  # noqa: BLE001 - operations without a derivative may raise anything
                 self.reason = first_line(error)
                 del self._ways[0]
@@ -118,12 +122,8 @@ def _by_duals(hooked: Hooked, seed: int) -> Rows:
 
 
 def _by_duals_unfused(hooked: Hooked, seed: int) -> Rows:
-    with ExitStack() as stack:
-        with warnings.catch_warnings():
-            # It warns of a setting for devices that are not there.
-            warnings.simplefilter("ignore")
-            stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
-            stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+    kernels = torch.backends.mkldnn.flags(enabled=False), torch.backends.cudnn.flags(enabled=False)
+    with kernels[0], kernels[1], sdpa_kernel(SDPBackend.MATH):
         return _by_duals(hooked, seed)
 
 
