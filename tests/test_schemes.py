@@ -13,7 +13,7 @@ from initcheck.errors import UsageError
 from initcheck.estimate import estimate
 from initcheck.families import truncated_variance
 from initcheck.naming import name_scheme
-from initcheck.schemes import SCHEMES, init_fans, parse_scheme, scheme_distribution
+from initcheck.schemes import SCHEMES, counted_fan, init_fans, parse_scheme, scheme_distribution
 
 SHAPES = [(128, 96), (96, 512), (40, 24, 3, 3)]
 
@@ -297,3 +297,21 @@ def test_a_vector_is_given_the_fan_of_its_layer():
 
 def test_every_scheme_is_described_in_one_line():
     assert all(text and "\n" not in text for text in SCHEMES.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "number"),
+    [
+        ("kaiming_normal", "fan_in", 16384.0),
+        ("kaiming_uniform(a=√5)", "fan_in", 16384.0),
+        ("kaiming_normal(fan_out)", "fan_out", 2048.0),
+        ("xavier_uniform", "average", 9216.0),
+        ("lecun_normal(truncated)", "fan_in", 16384.0),
+        ("normal(0, 0.02)", "", 0.0),
+        ("zeros", "", 0.0),
+        ("orthogonal", "", 0.0),
+    ],
+)
+def test_the_fan_that_a_law_was_drawn_by_shows_in_its_variance(name: str, mode: str, number: float) -> None:
+    counted = counted_fan(scheme_distribution(name, (8, 64, 256)))
+    assert counted == (mode, pytest.approx(number))

@@ -22,6 +22,15 @@ MAJORITY = 0.5
 One such layer among five costs a ReLU network time (100 instead of 20 steps to start) but not its training.
 """
 
+SHORT, LONG = 8, 64
+"""Elements of a row from which its repetition is no chance: of many values, and of two (signs)."""
+
+FEW_VALUES = 1.5
+"""Kurtosis from which a law has more than a few values; that of signs is 1, that of a uniform law 1.8."""
+
+SPARSE = 0.1
+"""Share of zeros beyond which whole rows may be empty."""
+
 KEEPING = frozenset(
     {
         Op.ELEMENTWISE,
@@ -46,7 +55,8 @@ class UnbrokenSymmetry:
     What it checks:
         Linear layers and convolutions all of whose units have the same incoming weights and biases, and whose
         outgoing weights do not tell them apart: they are one constant, or belong to a layer of copies again. More
-        than half of the hidden layers is an error, fewer a warning.
+        than half of the hidden layers is an error, fewer a warning. Copies among randomly drawn units whose outgoing
+        weights differ are a note.
 
     Why it fails:
         Copies with equal outgoing weights get equal gradients and stay copies for ever: the layer is one unit wide.
@@ -62,7 +72,8 @@ class UnbrokenSymmetry:
     Limits:
         A single layer of copies between random layers recovers at the first step and is not reported, nor is a
         constant head. Layers of zeros count only if no hidden layer is drawn at random; grouped and depthwise
-        convolutions never do, because their units see different inputs. Copies of some units only are not looked for.
+        convolutions never do, because their units see different inputs. Whether the outgoing weights of a few copies
+        agree is not looked at; rows so short, or of so few values, that chance repeats them are left out.
 
     References:
         Goodfellow et al., Deep Learning, 8.4: initial parameters need to break symmetry between units.
@@ -76,7 +87,7 @@ class UnbrokenSymmetry:
     subsumes: ClassVar[frozenset[str]] = frozenset({"INI101", "INI102", "INI402", "INI408"})
 
     def check(self, analysis: Analysis) -> Iterator[Finding]:
-        """At most one finding for all layers of copies."""
+        """At most one finding: for layers of copies that stay, or else for copies that training parts."""
         hidden = [layer for layer in analysis.layers if _is_hidden(analysis, layer)]
         copies = [layer for layer in hidden if _is_copied(analysis, layer)]
         if len(copies) < len(hidden):
@@ -85,6 +96,10 @@ class UnbrokenSymmetry:
         stuck = [layer for layer in copies if _outgoing_alike(analysis, layer, names)]
         if stuck:
             yield self._finding(stuck, len(hidden))
+            return
+        apart = [layer for layer in hidden if _repeated_rows(layer)]
+        if apart:
+            yield self._note(apart)
 
     def _finding(self, stuck: Sequence[Layer], hidden: int) -> Finding:
         first = stuck[0]
@@ -102,6 +117,25 @@ class UnbrokenSymmetry:
             layers=tuple(layer.path for layer in stuck),
             location=first.node.location,
             evidence={"layers": len(stuck), "hidden_layers": hidden, "bound": 0},
+        )
+
+    def _note(self, apart: Sequence[Layer]) -> Finding:
+        first = apart[0]
+        repeated, units = _repeated_rows(first), first.weight.rows.examined if first.weight and first.weight.rows else 0
+        more = f", and so in {count_of(len(apart) - 1, 'more layer')}" if len(apart) > 1 else ""
+        return Finding(
+            code=self.code,
+            name=self.name,
+            severity=Severity.NOTE,
+            failure_mode=self.failure_mode,
+            message=(
+                f"{repeated} of {count_of(units, 'unit')} of {first.path} start as copies of others (bound 0){more}"
+            ),
+            cause=f"{first.path}: rows of its weight are equal; the layers behind it tell them apart",
+            help=initialization_code([first]),
+            layers=tuple(layer.path for layer in apart),
+            location=first.node.location,
+            evidence={"copies": repeated, "units": units, "layers": len(apart), "bound": 0},
         )
 
     @staticmethod
@@ -130,6 +164,17 @@ def _is_copied(analysis: Analysis, layer: Layer) -> bool:
         return False
     rows = weight.rows
     return weight.distribution.is_constant or (rows is not None and rows.distinct == 1 < rows.examined == rows.count)
+
+
+def _repeated_rows(layer: Layer) -> int:
+    """Number of units that are copies of another where chance does not repeat a row; 0 where it might."""
+    rows = layer.weight.rows if layer.weight is not None else None
+    if layer.weight is None or rows is None or layer.weight.distribution.is_constant or not rows.count:
+        return 0
+    law = layer.weight.distribution
+    length = law.size // rows.count
+    telling = length >= LONG or (length >= SHORT and law.kurtosis > FEW_VALUES)
+    return rows.examined - rows.distinct if telling and law.zeros <= SPARSE * law.size and not law.nonfinite else 0
 
 
 def _outgoing_alike(analysis: Analysis, layer: Layer, copies: set[str]) -> bool:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from rule_networks import findings, mlp, reported
+from torch import nn
+from torch_networks import from_torch, sequential
 
 from initcheck import Builder, FailureMode, Op, Severity
 
@@ -87,7 +90,7 @@ def test_all_zero_is_a_matter_of_symmetry() -> None:
     [
         ({0: "constant(0.02)"}, None),
         ({2: "constant(0.02)"}, None),
-        ({2: "copies"}, None),
+        ({2: "copies"}, Severity.NOTE),
         ({5: "constant(0.1)"}, None),
         ({2: "constant(0.02)", 3: "constant(0.02)"}, Severity.WARNING),
         ({4: "copies", 5: "constant(0.1)"}, Severity.WARNING),
@@ -103,6 +106,29 @@ def test_copies_matter_where_what_reads_them_does_not_tell_them_apart(
     weights = {k: copies() if init == "copies" else init for k, init in special.items()}
     found = findings("INI403", mlp(HIDDEN, special=weights))
     assert [finding.severity for finding in found] == ([severity] if severity else [])
+
+
+def test_copies_of_some_units_are_a_note() -> None:
+    weight = np.random.default_rng(0).normal(0.0, 0.177, (64, 64))
+    weight[48:] = weight[:16]
+    (finding,) = findings("INI403", mlp(HIDDEN, special={2: weight}))
+    assert finding.severity is Severity.NOTE
+    assert finding.message == "16 of 64 units of fc2 start as copies of others (bound 0)"
+    rng = np.random.default_rng(1)
+    signs = {0: rng.choice([-0.2, 0.2], (64, 6)), 1: rng.choice([-0.2, 0.2], (64, 64))}
+    b = Builder((32, 6))
+    x = b.activation(b.linear(b.activation(b.linear(b.x, 64, signs[0])), 64, signs[1]))
+    assert findings("INI403", b.graph(b.linear(x, 10))) == ()
+
+
+def test_copies_in_pytorch_are_counted_in_values() -> None:
+    def repeat(layers: list[nn.Linear]) -> None:
+        for layer in layers:
+            layer.weight.data = (torch.randn(1, 64) * 0.177).repeat(64, 1)
+
+    (finding,) = findings("INI403", from_torch(lambda: sequential([64] * 5, repeat), 8, 64))
+    assert finding.severity is Severity.ERROR
+    assert finding.cause == "0: all 64 rows are the same"
 
 
 def test_what_tells_units_apart_breaks_the_symmetry() -> None:

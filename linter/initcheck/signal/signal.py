@@ -285,6 +285,8 @@ class Signal:
         low, high = self.table[:-1], self.table[1:]
         with np.errstate(divide="ignore", invalid="ignore"):
             crossing = np.clip((limit - low) / (high - low), 0.0, 1.0)
+        # A flat part at the limit ends somewhere in its last cell.
+        crossing = np.where((low == limit) | (high == limit), 0.5, crossing)
         below = np.where(low == high, low <= limit, np.where(low < high, crossing, 1.0 - crossing))
         tails = ends[0] * (self.table[0] <= limit) + (1.0 - ends[-1]) * (self.table[-1] <= limit)
         return float(below @ np.diff(ends) + tails)
