@@ -38,13 +38,13 @@ def sampled(width: int, uses: int, gain: float, *, rectified: bool, draws: int =
 
 
 @pytest.mark.parametrize(("function", "gain"), [("relu", 2.0), (None, 1.0)])
-@pytest.mark.parametrize("uses", [10, 20])
+@pytest.mark.parametrize("uses", [5, 10, 20])
 def test_variance_grows_with_the_square_of_the_uses(function: str | None, gain: float, uses: int) -> None:
     analysis = Analysis(tied(40, uses, function))
     predicted = analysis.typical.segments[-1].log_length_variance
     measured = sampled(40, uses, gain, rectified=function is not None)
-    # Two constants fitted to T²/n; the sampling error of a variance over 600 draws is 6 %.
-    assert predicted == pytest.approx(measured, rel=0.4)
+    # The sampling error of a variance over 600 draws is 6 %; beyond T²/n = 5 the first order in 1/n says too much.
+    assert predicted == pytest.approx(measured, rel=0.25)
 
 
 def test_fresh_weights_of_the_same_net_fluctuate_far_less() -> None:

@@ -80,6 +80,8 @@ class Settling:
         self.structure = structure
         self.next_index = context.next_index
         self.typical = context.typical
+        # Only averages over positions ask for the cosine between positions.
+        self.averages = any(node.op in {Op.POOL_AVERAGE, Op.REDUCE} for node in graph.nodes)
         self.owners: dict[int, Owner] = {}
         self.shared: dict[tuple[str, str], _SharedNoise] = {
             (name, kind): _SharedNoise()
@@ -195,7 +197,7 @@ class Settling:
     def _aligned(self, signal: Signal, mean: Averaging, owner: Owner) -> Noise:
         """Fluctuation of ln of the cosine between positions."""
         source = signal.source
-        if signal.positions < 2 or source.groups > 1:
+        if not self.averages or signal.positions < 2 or source.groups > 1:
             return {}
         own = alignment(signal, mean)
         fresh = {} if source.realized and signal.table is source.base else {self._named(owner): math.sqrt(own.rest)}
