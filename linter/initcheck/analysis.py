@@ -171,8 +171,14 @@ class Analysis:
 
     @cached_property
     def segments(self) -> tuple[Segment, ...]:
-        """Stretches between normalisations on the way to the main output, from the mean-field fold."""
-        return self.forward.segments
+        """Stretches between normalisations on the way to the main output, from the mean-field fold.
+
+        Near an unstable fixed point (GELU or SiLU with He) what finite width takes off a length is amplified by every
+        later layer, and expectation and typical path part: their distance is part of the interval.
+        """
+        from initcheck.signal.segments import widened
+
+        return widened(self.forward.segments, self.typical.segments, self.forward.ledger)
 
     def explain(self, segment: int, quantity: Quantity) -> tuple[Contribution, ...]:
         """Contributions of a segment to one quantity, in order of the graph."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from initcheck.graph import WEIGHTED, Graph, Node
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from initcheck.signal.signal import Signal
     from initcheck.structure import Structure
 
-__all__ = ["Segment", "find_segments"]
+__all__ = ["Segment", "find_segments", "widened"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,33 @@ def find_segments(
         )
         for index, candidates in sorted(ends.items())
     )
+
+
+def widened(
+    expected: Sequence[Segment], typical: Sequence[Segment], ledger: Sequence[Contribution]
+) -> tuple[Segment, ...]:
+    """Segments of the mean-field fold, with the interval that finite width leaves.
+
+    The typical length lies below the expected one by half the variance that the layers inject, if later layers neither
+    amplify nor damp it. The rest of the distance says how far the expectation speaks for a network of finite width.
+
+    Args:
+        expected: Segments of the mean-field fold.
+        typical: Those of the typical path.
+        ledger: Of the mean-field fold.
+    """
+    injected: dict[int, float] = {}
+    for entry in ledger:
+        if entry.quantity is Quantity.FLUCTUATION:
+            injected[entry.segment] = injected.get(entry.segment, 0.0) + entry.amount
+    lengths = {segment.index: segment.length_gain for segment in typical}
+    result = []
+    for segment in expected:
+        apart = segment.length_gain - lengths.get(segment.index, segment.length_gain)
+        beyond = abs(apart - 0.5 * injected.get(segment.index, 0.0) / math.log(10.0))
+        known = math.isfinite(beyond) and apart > 0.0
+        result.append(replace(segment, uncertainty=math.hypot(segment.uncertainty, beyond)) if known else segment)
+    return tuple(result)
 
 
 def _ends(
