@@ -142,3 +142,14 @@ def test_difference_from_the_mean_over_positions(function: str) -> None:
     mean = b.node(Op.REDUCE, (x,), (8, 1, 64), {"function": "mean", "axes": (1,), "keepdims": True})
     y = b.combine(Op.SUB, x, mean)
     assert_agreement(b.graph(y), y, decades=0.03, correlation=0.05)
+
+
+@pytest.mark.parametrize("function", ["mean", "sum"])
+def test_one_of_several_axes_of_features(function: str) -> None:
+    """Experts side by side, added up: units of different experts are independent but for their mean."""
+    b = Builder((8, 32))
+    x = b.activation(b.linear(b.x, 6 * 40))
+    experts = b.node(Op.RESHAPE, (x,), (8, 6, 40))
+    attributes = {"function": function, "axes": (1,), "keepdims": False}
+    y = b.node(Op.REDUCE, (experts,), (8, 40), attributes)
+    assert_agreement(b.graph(y), repeats=80, decades=0.04)

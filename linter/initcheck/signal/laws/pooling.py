@@ -233,8 +233,9 @@ def maximum(x: Signal, count: int, context: Context, shape: tuple[int, ...], axe
 class ReduceLaw:
     """Mean, sum or maximum over axes.
 
-    Over features the mean of many independent units is a number, the same for the whole source; that keeps
-    normalisations spelled out in primitive operations exact. Over positions it is a pooling.
+    Over all features the mean of many independent units is a number, the same for the whole source; that keeps
+    normalisations spelled out in primitive operations exact. Over one of several axes of features (experts) it is a sum
+    of independent values, over positions a pooling.
     """
 
     def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
@@ -264,6 +265,9 @@ class ReduceLaw:
             return (result if function == "max" else result.scaled(-1.0),)
         features = math.prod(x.shape[i] for i in where if x.axes[i] is Axis.FEATURE)
         scale = float(count) if function == "sum" else 1.0
+        left = math.prod(n for i, n in enumerate(x.shape) if x.axes[i] is Axis.FEATURE and i not in where)
+        if kinds == {Axis.FEATURE} and left > 1:
+            return (_over_some_features(x, count, scale, context, shape, axes, _reduced_profile(x, where, shape)),)
         if kinds == {Axis.FEATURE}:
             return (_over_features(x, scale, shape, axes, _reduced_profile(x, where, shape)),)
         if features == 1:
@@ -290,6 +294,42 @@ def _over_features(
         axes=axes,
         profile=profile,
     ).fresh()
+
+
+def _over_some_features(
+    x: Signal,
+    count: int,
+    scale: float,
+    context: Context,
+    shape: tuple[int, ...],
+    axes: tuple[Axis, ...],
+    profile: Profile | None,
+) -> Signal:
+    """Mean over one of several axes of features (experts), times ``scale``: independent units but for the mean."""
+    moments = moments_of(x)
+    coherent = moments.mean * moments.mean
+    power = scale * scale
+
+    def mean_of(pair: float) -> float:
+        return power * (coherent + (pair - coherent) / count)
+
+    return context.create(
+        Moments(
+            mean_of(moments.mean_square),
+            scale * moments.mean,
+            mean_of(moments.pair_position),
+            mean_of(moments.pair_sample),
+            power * moments.perturbation / count,
+            power * moments.pair_perturbation / count,
+        ),
+        x,
+        shape=shape,
+        axes=axes,
+        noise=x.inherited_noise(),
+        parents=(x,),
+        uncertainty=x.uncertainty**2,
+        profile=profile,
+    )
 
 
 class PadLaw:
