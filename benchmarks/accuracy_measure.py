@@ -23,6 +23,8 @@ __all__ = ["Logs", "Measured", "log_length_variances", "measure"]
 LN10 = math.log(10.0)
 LARGEST = 1e60
 """Numbers beyond it are masks (minus infinity, the least float32), no signal."""
+ROUNDING = 1e-26
+"""Gradients smaller than this part of the network's largest are what rounding leaves of zero (a bias before a norm)."""
 
 
 @dataclass
@@ -122,9 +124,10 @@ def _values_and_gradients(
     found[main].backward(cotangent)
     for name, gradient in gradients.items():
         into.gradients.setdefault(name, Logs()).add(per_sample(gradient, entry.batch))
-    for name, tensor in drawn.tensors.items():
-        if tensor.grad is not None:
-            into.parameters.setdefault(name, Logs()).add(tensor.grad.square().mean()[None])
+    squares = {name: tensor.grad.square().mean() for name, tensor in drawn.tensors.items() if tensor.grad is not None}
+    least = ROUNDING * max(squares.values(), default=torch.zeros(()))
+    for name, square in squares.items():
+        into.parameters.setdefault(name, Logs()).add(square.where(square > least, 0.0)[None])
 
 
 def _tangents(entry: Entry, traced: Traced, drawn: Draw, seed: int, wanted: frozenset[str], into: Measured) -> None:
