@@ -9,10 +9,12 @@ from initcheck.graph import Graph, Op
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["ASSUMED_SAMPLES", "normalises_batch", "rows_of_ids", "split_samples"]
+__all__ = ["ASSUMED_SAMPLES", "keeps_samples_apart", "normalises_batch", "rows_of_ids", "split_samples"]
 
 ASSUMED_SAMPLES = 32
 """Samples in the batch that the analysis assumes; batch normalisation depends on it."""
+
+_MIXING = frozenset({Op.ATTENTION, Op.MATMUL, Op.OPAQUE, Op.RECURRENT, Op.SOFTMAX})
 
 _VIEWS = frozenset({Op.EXPAND, Op.IDENTITY, Op.RESHAPE, Op.SLICE, Op.TRANSPOSE})
 
@@ -36,6 +38,11 @@ def normalises_batch(graph: Graph) -> bool:
         node.op is Op.NORMALIZE and node.attributes.get("kind") == "batch" and bool(node.attributes.get("training"))
         for node in graph.nodes
     )
+
+
+def keeps_samples_apart(graph: Graph) -> bool:
+    """Whether nothing mixes entries of the first axis, so that it must be the batch; attention over it, say, would."""
+    return not any(node.op in _MIXING for node in graph.nodes)
 
 
 def split_samples(shape: Sequence[int], samples: int, axis: int | None) -> tuple[int, int]:

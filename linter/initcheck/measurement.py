@@ -68,7 +68,8 @@ class MeasuredLayer:
             the value could not be caught.
         length: Mean square of the output.
         signal: Mean-square response to an infinitesimal perturbation of the input, relative to it.
-        gradient: Mean square of the gradient with respect to the output.
+        gradient: Mean square of the gradient with respect to the output, for independent standard normal numbers at the
+            main output and relative to their mean square.
         location: Line of the layer.
     """
 

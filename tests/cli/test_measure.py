@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 import pytest
 import torch
-from foreign_models import placed
 from small_models import external, model
 from terminals import COMMAND, environment, in_terminal
 
@@ -76,17 +75,17 @@ def test_a_factory(folder: Path, run: Callable[..., Run]) -> None:
     assert result.code == 0, result.stderr
     assert result.stderr == "5 layers measured over 3 initialisations, 0 not as predicted\n"
     (measured,) = document(result.stdout)["models"]
-    assert (measured["seeds"], measured["samples"]) == ([7, 8, 9], 2)
+    assert (measured["seeds"], measured["samples"]) == ([7, 8, 9], 32)
     assert [layer["path"] for layer in measured["layers"]][:3] == ["first", "act", "rest.0"]
     first = measured["layers"][0]["log10_mean_square"]
-    assert first["measured"] == pytest.approx(first["predicted"], abs=0.2)
+    assert first["measured"] == pytest.approx(first["predicted"], abs=0.05)
     lines = (folder / "lines.txt").read_text(encoding="utf-8").splitlines()
     assert len(lines) == 5
     assert lines[0].startswith("models.py:build(depth=3): first: length -0.4")
     assert "3 initialisations (seeds 7 to 9)" in (folder / "page.txt").read_text(encoding="utf-8")
     # The same input gives the same bytes.
-    assert run(*command, "-f", "json").stdout == result.stdout
-    assert run(*command, "-q", "-f", "json").stderr == ""
+    again = run(*command, "-q", "-f", "json")
+    assert (again.stdout, again.stderr) == (result.stdout, "")
 
 
 def test_a_file(folder: Path, run: Callable[..., Run]) -> None:
@@ -149,11 +148,8 @@ def test_one_line_says_what_is_wrong(arguments: list[str], message: str, folder:
     [
         (["models.py:build", "--device", "cuda:99"], "there is no device cuda:99 here; there is cpu"),
         (["models.py:build", "--max-memory", "1KB"], "more than may be built for real"),
-        (["models.py:build", "--input-shape", "y=2,32"], "forward has no argument 'y'"),
-        (["wrong.py:raises"], "the factory raised ValueError: bad depth (wrong.py:<raise ValueError>)"),
         (["slow.py:late"], "the factory raised OSError: disk full (slow.py:12) at seed 2"),
         (["slow.py:fails"], "forward raised ValueError: not today (slow.py:25) with float32[2, 32]"),
-        (["wrong.py:segfaults"], "the model's code crashed the process (SIGSEGV)"),
         (["net.pt2"], "an archive holds one draw of the weights, and no factory that draws others"),
     ],
 )
@@ -163,7 +159,7 @@ def test_what_goes_wrong_in_the_worker_is_one_line(
     (folder / "net.pt2").write_bytes(b"PK")
     result = run("measure", *arguments, "-f", "json")
     assert result.code == 2
-    assert placed(message) in result.stderr
+    assert message in result.stderr
     assert result.stderr.count("\n") == 1
     parsed = document(result.stdout)
     assert [entry["status"] for entry in parsed["models"]] == ["failed"]

@@ -100,8 +100,8 @@ def test_the_logits_of_a_dictionary_are_the_main_output() -> None:
             return {"aux": self.aux(x), "logits": self.head(x)}
 
     rows = layers(measured(Heads))
-    assert rows["head"].gradient.measured == pytest.approx(0.0, abs=0.3)
-    assert (rows["aux"].gradient.measured, rows["aux"].gradient.zeros) == (None, 4)
+    assert rows["head"].gradient.measured == pytest.approx(0.0, abs=1e-6)
+    assert (rows["aux"].gradient.measured, rows["aux"].gradient.zeros) == (None, 64)
     # Two layers read it, so that what comes back from one of them is not its gradient.
     assert rows["tanh"].length.measured is not None
     assert (rows["tanh"].gradient.measured, rows["tanh"].gradient.zeros) == (None, 0)
@@ -136,7 +136,7 @@ def test_what_is_cut_off_has_no_gradient() -> None:
             return self.head(x)
 
     rows = layers(measured(Frozen))
-    assert (rows["body"].gradient.measured, rows["body"].gradient.zeros) == (None, 4)
+    assert (rows["body"].gradient.measured, rows["body"].gradient.zeros) == (None, 64)
     assert rows["head"].gradient.measured is not None
 
 
@@ -165,6 +165,13 @@ def test_the_users_batch_is_taken_as_it_is() -> None:
     found = measured(lambda: (nn.Linear(32, 8), {"input": torch.zeros(4, 32)}))
     assert any("one number throughout, replaced by standard normal" in note for note in found.notes)
     assert found.layers[0].length.measured == pytest.approx(found.layers[0].length.predicted, abs=0.4)
+
+
+def test_a_batch_that_nobody_declared_has_the_samples_that_the_analysis_assumes() -> None:
+    assert measured(lambda: nn.Sequential(nn.Linear(32, 8))).samples == 32
+    # Here the first axis may be time: it stays as it was traced.
+    assert measured(lambda: nn.Sequential(nn.RNN(32, 8))).samples == 2
+    assert measured(lambda: nn.Sequential(nn.Linear(32, 8)), shapes={"input": InputShape((5, 32))}).samples == 5
 
 
 def test_ids_of_the_user_are_kept_and_others_are_uniform() -> None:

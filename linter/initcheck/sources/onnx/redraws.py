@@ -187,7 +187,11 @@ def _inputs(file: ModelFile, graph: Graph, settings: Settings, seed: int) -> _In
 def _values(name: str, shape: tuple[int, ...], dtype: str, graph: Graph, seed: int) -> Array:
     rng = generator(seed, f"input {name}")
     if dtype in _FED:
-        return rng.standard_normal(shape).astype(dtype)
+        drawn = rng.standard_normal(shape)
+        if drawn.ndim > 1 and drawn.size:
+            # Of mean square one in every sample, as the analysis assumes: there is one batch for all draws.
+            drawn /= np.sqrt(np.square(drawn).mean(axis=tuple(range(1, drawn.ndim)), keepdims=True))
+        return drawn.astype(dtype)
     neutral = neutral_input(name, shape, dtype)
     if neutral is not None:
         return neutral[0]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.utils import _pytree as pytree
 
-from initcheck.feeding import ASSUMED_SAMPLES, normalises_batch, rows_of_ids
+from initcheck.feeding import ASSUMED_SAMPLES, keeps_samples_apart, normalises_batch, rows_of_ids
 from initcheck.graph import WEIGHTED
 from initcheck.sources.torch.inputs import GIVEN, Example, as_example
 from initcheck.sources.torch.trace import accepts, first_line
@@ -90,7 +90,7 @@ def _given(example: Example, seed: int) -> tuple[Example, tuple[str, ...]]:
         if not constant:
             return tensor
         replaced.append(str(list(tensor.shape)))
-        return draw(tensor, generator)
+        return _standard(draw(tensor, generator))
 
     example = _mapped(example, valued)
     notes = []
@@ -101,6 +101,17 @@ def _given(example: Example, seed: int) -> tuple[Example, tuple[str, ...]]:
     if square is not None and not 1.0 / TYPICAL < square < TYPICAL:
         notes.append(f"the batch has mean square {square:.3g}, and the prediction assumes 1")
     return example, tuple(notes)
+
+
+def _standard(drawn: torch.Tensor) -> torch.Tensor:
+    """Scaled to a mean square of exactly one in every sample.
+
+    That is what the analysis assumes; with one batch for all initialisations its chance would not average out.
+    """
+    if drawn.dim() < 2 or not drawn.numel():
+        return drawn
+    squares = drawn.double().square().flatten(1).mean(1)
+    return (drawn / squares.sqrt().reshape(-1, *[1] * (drawn.dim() - 1))).to(drawn.dtype)
 
 
 def _mean_square(example: Example) -> float | None:
@@ -141,7 +152,7 @@ def _with_draws(example: Example, loaded: Loaded, seed: int) -> Example:
     def valued(tensor: torch.Tensor) -> torch.Tensor:
         name = next(names, "")
         if tensor.is_floating_point():
-            return draw(tensor, generator)
+            return _standard(draw(tensor, generator))
         rows = rows_of_ids(loaded.graph, name)
         if rows is None or tensor.is_complex() or tensor.dtype is torch.bool:
             return tensor
@@ -152,8 +163,9 @@ def _with_draws(example: Example, loaded: Loaded, seed: int) -> Example:
 
 
 def _wanted_samples(loaded: Loaded) -> int:
-    """Samples that the analysis assumes, where batch normalisation makes them matter and nobody said how many."""
-    if loaded.example.declared or not normalises_batch(loaded.graph):
+    """Samples that the analysis assumes, where nobody said how many and the first axis is the batch for certain."""
+    is_batch_first = normalises_batch(loaded.graph) or keeps_samples_apart(loaded.graph)
+    if loaded.example.declared or not is_batch_first:
         return 0
     present = max(samples_of(loaded.example), 1)
     multiplications = sum(

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from initcheck.sources.torch.batch import Batch
     from initcheck.sources.torch.probes import Probe
 
-__all__ = ["Hooked", "Rows", "lengths_and_gradients"]
+__all__ = ["Hooked", "Rows", "lengths_and_gradients", "relative", "replace_first"]
 
 Rows = list["NDArray[np.float64] | None"]
 """Per point the mean square of every sample, None where nothing was caught."""
@@ -109,8 +109,8 @@ class Hooked:
 def lengths_and_gradients(hooked: Hooked, generator: torch.Generator) -> tuple[Rows, Rows, str]:
     """One forward and one backward pass.
 
-    The backward pass starts from independent standard normal numbers at the main output. Only gradients with respect to
-    the caught values are computed, none of parameters.
+    The backward pass starts from independent standard normal numbers at the main output, and gradients are relative to
+    their mean square. Only those with respect to the caught values are computed, none of parameters.
 
     Args:
         hooked: The model.
@@ -148,10 +148,17 @@ def lengths_and_gradients(hooked: Hooked, generator: torch.Generator) -> tuple[R
             found = torch.autograd.grad(main, list(kept.values()), cotangent, allow_unused=True)
         except Exception as error:  # noqa: BLE001 - an operation without a derivative may raise anything
             return lengths, gradients, first_line(error)
+    power = hooked.by_sample(cotangent).square().mean(1).cpu().numpy()
     for point, gradient in zip(kept, found, strict=True):
         zero = np.zeros_like(lengths[point])
-        gradients[point] = zero if gradient is None else hooked.mean_squares(point, gradient)
+        squares = zero if gradient is None else hooked.mean_squares(point, gradient)
+        gradients[point] = relative(squares, power)
     return lengths, gradients, ""
+
+
+def relative(squares: NDArray[np.float64], power: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean squares divided by others, sample by sample, or by their mean for a value without samples."""
+    return squares / (power if len(squares) == len(power) else power.mean())
 
 
 @contextmanager

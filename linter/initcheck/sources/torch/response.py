@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils import _pytree as pytree
 
 from initcheck.sources.torch.batch import draw
-from initcheck.sources.torch.passes import replace_first
+from initcheck.sources.torch.passes import relative, replace_first
 from initcheck.sources.torch.record_seeds import seeded
 from initcheck.sources.torch.trace import first_line
 
@@ -98,7 +98,7 @@ class _Direction:
         samples = self._hooked.batch.samples
         parts = [part if len(part) == samples else part.reshape(1, -1).expand(samples, -1) for part in self._power]
         power: NDArray[np.float64] = torch.cat(parts, 1).square().mean(1).cpu().numpy()
-        return [None if row is None else row / (power if len(row) == len(power) else power.mean()) for row in rows]
+        return [None if row is None else relative(row, power) for row in rows]
 
 
 def _by_duals(hooked: Hooked, seed: int) -> Rows:
