@@ -30,6 +30,7 @@ SEQUENCE = {
     **dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 4),
     **dict.fromkeys(("encoder_ffn_dim", "decoder_ffn_dim"), 128),
 }
+B0 = {"width_coefficient": 1.0, "depth_coefficient": 1.0, "image_size": 224, "hidden_dim": 1280}
 STAGES = {"depths": [2, 2, 2, 2], "hidden_sizes": [16, 32, 48, 64]}
 
 
@@ -195,7 +196,7 @@ FULL: dict[str, Callable[[], nn.Module]] = {
 
 DISPUTED: dict[str, Callable[[], nn.Module]] = {
     "mobilevit": hub("MobileViTConfig", "MobileViTForImageClassification"),
-    "hub_efficientnet": hub("EfficientNetConfig", "EfficientNetForImageClassification"),
+    "hub_efficientnet": hub("EfficientNetConfig", "EfficientNetForImageClassification", **B0),
     "hub_mobilenet_v2": hub("MobileNetV2Config", "MobileNetV2ForImageClassification"),
 }
 """Drawn with 0.02 whatever the fan-in: the signal is lost in the epsilon of batch normalisation."""
