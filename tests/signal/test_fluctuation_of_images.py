@@ -137,3 +137,18 @@ def test_a_residual_network_without_norms() -> None:
         x = b.activation(b.add(x, branch))
     y = b.pool(x)
     check(b.graph(b.linear(y, 10)), y, 200, 0.2)
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_the_mean_of_positions_that_share_nothing(kernel: int) -> None:
+    """It is one more vector that every layer's width makes fluctuate by 2/C; taps disagree on it."""
+    b = Builder((2, 3, 6, 6))
+    x = b.x
+    for _ in range(4):
+        x = b.conv(x, 16, "lecun_normal", kernel=kernel, bias=None)
+    y = b.pool(x)
+    predicted = check(b.graph(b.linear(y, 10)), y, 250, 0.2)
+    if kernel == 1:
+        assert predicted == pytest.approx(4 * 2.0 / 16, rel=0.05)
+    else:
+        assert 2.0 / 16 < predicted < 4 * 2.0 / 16

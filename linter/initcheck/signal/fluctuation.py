@@ -31,6 +31,7 @@ __all__ = [
     "averaging",
     "coherence_of",
     "combined",
+    "common_elasticity",
     "correlation_spreads",
     "group_noise",
     "pattern",
@@ -235,12 +236,12 @@ def response(x: Signal, mean: Averaging) -> Response:
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """How the cosine r of two positions of x, common to all pairs, fluctuates.
+    """How the common share c of x fluctuates: what the mean over all positions keeps of the mean square.
 
     Attributes:
-        slope: d ln r / d rho of the source.
-        along: Covariance of ln r with what the units add to ln M, over the variance of that.
-        rest: Variance of ln r that the units add beyond.
+        slope: d ln c / d rho of the source.
+        along: Covariance of ln c with what the units add to ln M, over the variance of that.
+        rest: Variance of ln c that the units add beyond.
     """
 
     slope: float
@@ -249,28 +250,44 @@ class Alignment:
 
 
 def alignment(x: Signal, mean: Averaging) -> Alignment:
-    """Fluctuation of the cosine between positions.
+    """Fluctuation of the common share.
 
-    With F(u) = E[x | u], u what all positions of a unit share, the pair moment is the mean of F(u)² over units, as M is
-    that of x²; their logarithms differ by that of r.
+    With F(u) = E[x | u], u what all positions of a unit share, the mean over T positions of a unit is F(u) and a rest,
+    Gaussian of variance (q - p)/T; its mean square over units is c M, and ln c the difference of two logarithms.
     """
-    rho = min(max(x.source.rho_position, 0.0), 1.0)
-    common = smoothed(x.table, math.sqrt(rho))
-    pair, square = expectation(common * common), x.mean_square
-    if pair <= 1e-6 * square or not math.isfinite(square):
+    square, positions = x.mean_square, x.positions
+    if square <= 0.0 or not math.isfinite(square):
         return Alignment(0.0, 0.0, 0.0)
+    rho = min(max(x.source.rho_position, 0.0), 1.0)
+    even = smoothed(x.table, math.sqrt(rho))
+    even_square = even * even
+    pair = expectation(even_square)
+    rest = max(square - pair, 0.0) / positions
+    pooled = pair + rest
     powers = hermite_coefficients(x.table)[1:] ** 2
-    slope = float((powers * _ORDERS[1:]) @ rho ** _ORDERS[:-1]) / pair
-    of_pair, of_square = common * common / pair, x.table * x.table / square
-    averaged, _ = mean.covariances(of_square[None, :])
+    slope = (1.0 - 1.0 / positions) * float((powers * _ORDERS[1:]) @ rho ** _ORDERS[:-1]) / pooled
+    squares = x.table * x.table / square
+    averaged, _ = mean.covariances(squares[None, :])
     length = float(averaged[0, 0]) * mean.units
     if length <= _NEGLIGIBLE:
         return Alignment(slope, 0.0, 0.0)
-    both = expectation(of_pair * smoothed(of_square, math.sqrt(rho))) - 1.0
-    variance = expectation(of_pair * of_pair) - 1.0
+    both = (expectation(even_square * smoothed(squares, math.sqrt(rho))) + rest) / pooled - 1.0
+    fourth = expectation(even_square * even_square) + 6.0 * pair * rest + 3.0 * rest * rest
+    variance = fourth / pooled**2 - 1.0
     along = both / length - 1.0
-    rest = variance + length - 2.0 * both - along * along * length
-    return Alignment(slope, along, max(rest, 0.0) / mean.units)
+    remains = variance + length - 2.0 * both - along * along * length
+    return Alignment(slope, along, max(remains, 0.0) / mean.units)
+
+
+def common_elasticity(share: float, common: float) -> float:
+    """D ln c' / d ln c of the common shares after and before a bias, which all positions have in common.
+
+    Args:
+        share: Part of the mean square that is not bias.
+        common: c before.
+    """
+    after = share * common + 1.0 - share
+    return share * common / after if after > 0.0 else 1.0
 
 
 def _exact(g: Table, first: float, variance: float, units: float) -> tuple[float, float]:

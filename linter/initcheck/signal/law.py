@@ -203,7 +203,7 @@ class Context:
             parents: Signals whose own noise counts as new (THEORY 2.4).
             weights: What part of ln M each of them makes up, default all of it.
             coherence: Fluctuation of mean over root mean square, where ``realized``.
-            alignment: Fluctuation of ln of the cosine between two positions.
+            alignment: Fluctuation of ln of the share of the mean square that all positions have in common.
             realized: Whether ``noise`` and ``coherence`` already say all about the units.
             excess_kurtosis: Of a Gaussian source's units, which a uniform bias or few uniform weights leave.
             freedom: Part of the fluctuation of independent units that ln M has.
@@ -251,7 +251,7 @@ class Context:
             excess_kurtosis=excess_kurtosis,
             freedom=freedom,
             coherence=coherence or {},
-            alignment=combined((moments.pair_position / variance, alignment or {})) if variance > 0.0 else {},
+            alignment=combined((_per_correlation(moments, variance, shape, axes), alignment or {})),
             spread_position=like.source.spread_position if spread is None else spread[0],
             spread_sample=like.source.spread_sample if spread is None else spread[1],
             uncertainty=uncertainty,
@@ -360,6 +360,14 @@ def _log_gamma_mean(variance: float) -> float:
     """E[ln] of a gamma variable of mean 1 and given relative variance: -variance/2 for many units."""
     shape = max(1.0 / variance, 0.25) if variance > 0.0 else math.inf
     return 0.0 if math.isinf(shape) else digamma(shape) - math.log(shape)
+
+
+def _per_correlation(moments: Moments, variance: float, shape: tuple[int, ...], axes: tuple[Axis, ...]) -> float:
+    """D rho / d ln c of a Gaussian, c = 1/T + (1 - 1/T) p/q; 0 for one position."""
+    positions = math.prod(n for n, axis in zip(shape, axes, strict=True) if axis is Axis.POSITION)
+    if variance <= 0.0 or positions < 2:
+        return 0.0
+    return (moments.mean_square / (positions - 1) + max(moments.pair_position, 0.0)) / variance
 
 
 def _shape_base(mean: float, variance: float, marginal: Table | None) -> tuple[Table, Table | None]:

@@ -163,7 +163,7 @@ class Signal:
             nobody asked.
         own_excess: Part of ``own_noise`` that goes beyond the first order in 1/n.
         own_coherence: Fluctuation of mean over root mean square of x.
-        own_alignment: Fluctuation of ln of the cosine between two positions of x, common to all pairs.
+        own_alignment: Fluctuation of ln of the common share of x.
         own_drift: What the units add to E ln M - ln q beyond the elasticity times that of the source.
         own_response: What the response to the perturbation adds to ζ by pointing along x beyond the source's part, as
             a combination of independent variables; None while nobody asked.
@@ -241,6 +241,14 @@ class Signal:
     def pair_gain(self) -> float:
         """E[δx_a δx_b], two positions of one sample, same unit; where a profile exists, positions of mean length."""
         return self.source.perturbation * self.source.rho_perturbation * self._slope_pair()
+
+    @property
+    def common(self) -> float:
+        """Share of the mean square that the mean over all positions keeps, 1/T + (1 - 1/T) p/q."""
+        if self.mean_square <= 0.0:
+            return 1.0
+        single = 1.0 / max(self.positions, 1)
+        return single + (1.0 - single) * max(self.pair_position, 0.0) / self.mean_square
 
     @property
     def elasticity(self) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 from initcheck.distribution import Family
 from initcheck.graph import Axis, Node, Parameter
 from initcheck.signal.amplitude import mean_share
-from initcheck.signal.fluctuation import combined, correlation_spreads
+from initcheck.signal.fluctuation import combined, common_elasticity, correlation_spreads
 from initcheck.signal.law import Argument, Context, moments_of
 from initcheck.signal.laws.linear import (
     add_bias,
@@ -151,12 +151,32 @@ class ConvolutionLaw:
                 weights=(share,),
                 freedom=length_freedom(weight, share, fan_in, weight.shape[0]) if taps == 1 else 1.0,
                 excess_kurtosis=excess_kurtosis(x, weight, bias, share, after, fan_in),
-                alignment=combined((share, x.own_alignment)),
+                alignment=combined((common_elasticity(share, x.common) * _seen_alike(node, x, shape), x.own_alignment)),
                 spread=correlation_spreads(x, fan_in / taps, taps, share),
                 uncertainty=share * share * (x.uncertainty**2 + weight_uncertainty(weight)),
                 profile=profile,
             ),
         )
+
+
+def _seen_alike(node: Node, x: Signal, shape: tuple[int, ...]) -> float:
+    """How far the taps agree on the fluctuation of the common share (THEORY 2.9).
+
+    What units share over all positions every tap sees alike. The mean of positions that share nothing is another one
+    for every tap, over a window shifted by its place: two of them go together as the square of their overlap.
+    """
+    overlap = 1.0
+    attributes = node.attributes
+    for size, stride, dilation, extent in zip(
+        attributes["kernel"], attributes["strides"], attributes["dilations"], shape[2:], strict=True
+    ):
+        shifts = dilation * np.abs(np.subtract.outer(np.arange(size), np.arange(size)))
+        kept = np.where(shifts % stride == 0, np.maximum(1.0 - shifts / (stride * max(extent, 1)), 0.0), 0.0)
+        overlap *= float(np.mean(kept**2))
+    if x.mean_square <= 0.0:
+        return 1.0
+    shared = min(max(x.pair_position / x.mean_square, 0.0), 1.0)
+    return (shared + (1.0 - shared) / max(x.positions, 1) * math.sqrt(overlap)) / x.common
 
 
 def _hands_through(node: Node, weight: Parameter, bias: Parameter | None, x: Signal) -> bool:
@@ -219,7 +239,7 @@ class TransposedConvolutionLaw:
                 unit_variation=share * share * unit_variation(weight, channels, reach, x.unit_variation),
                 parents=(x,),
                 weights=(share,),
-                alignment=combined((share, x.own_alignment)),
+                alignment=combined((common_elasticity(share, x.common), x.own_alignment)),
                 spread=correlation_spreads(x, channels, reach, share),
                 uncertainty=share * share * (x.uncertainty**2 + weight_uncertainty(weight)),
                 profile=profile,

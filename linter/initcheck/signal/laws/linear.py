@@ -12,7 +12,7 @@ from initcheck.distribution import Family
 from initcheck.graph import Axis, Constant, Node, Parameter
 from initcheck.signal.amplitude import mean_share
 from initcheck.signal.axes import token_axes
-from initcheck.signal.fluctuation import combined, correlation_spreads
+from initcheck.signal.fluctuation import combined, common_elasticity, correlation_spreads
 from initcheck.signal.law import Argument, Context, Moments, moments_of
 from initcheck.signal.profile import joint, pair_share
 from initcheck.signal.quadrature import hermite_powers, pair_moment
@@ -216,7 +216,7 @@ class LinearLaw:
                 weights=(share,),
                 freedom=length_freedom(weight, share, fan_in, shape[axis]),
                 excess_kurtosis=excess_kurtosis(x, weight, bias, share, after, fan_in),
-                alignment=combined((share, x.own_alignment)),
+                alignment=combined((common_elasticity(share, x.common), x.own_alignment)),
                 spread=correlation_spreads(x, fan_in, 1.0, share),
                 uncertainty=share * share * (x.uncertainty**2 + weight_uncertainty(weight)),
                 profile=profile,

@@ -48,8 +48,7 @@ def averaged(
     square = max(moments.mean_square / count + share * moments.pair_position * (1.0 - 1.0 / count), 0.0)
     response = moments.perturbation / count + share * moments.pair_perturbation * (1.0 - 1.0 / count)
     power = scale * scale
-    pairs = share * moments.pair_position * (1.0 - 1.0 / count) / square if square > 0.0 else 0.0
-    noise, coherence, alignment = _averaged_noise(x, pairs, moments.mean, square)
+    noise, coherence, alignment = _averaged_noise(x, 1.0 - 1.0 / count, moments.mean, square)
     result = context.create(
         Moments(
             power * square,
@@ -81,18 +80,20 @@ def _remembered(result: Signal, x: Signal) -> Signal:
 def _averaged_noise(x: Signal, pairs: float, mean: float, square: float) -> tuple[Noise, Noise, Noise]:
     """Ln M, coherence and alignment of means over positions (THEORY 2.9).
 
-    Nothing random is added: M' = q/k + (1 - 1/k) p follows M and the cosine between positions.
+    Nothing random is added: M' = q/k + (1 - 1/k) p follows M and, by p, the common share.
 
     Args:
         x: What is averaged.
-        pairs: Share of pairs of different positions in the mean square of the means.
+        pairs: Weight of pairs of different positions in the mean square of the means, 1 - 1/k.
         mean: Coherent mean of the means.
         square: Their mean square.
     """
-    noise = combined((1.0, x.noise()), (pairs, x.own_alignment))
+    single = 1.0 / max(x.positions, 2)
+    moves = min(pairs / (1.0 - single) * x.common * x.mean_square / square, 1.0) if square > 0.0 else 0.0
+    noise = combined((1.0, x.noise()), (moves, x.own_alignment))
     moved = combined((math.sqrt(x.mean_square), x.mean_noise()))
     coherence = coherence_of(noise, moved, mean, square) if square > 0.0 else {}
-    return noise, coherence, combined((1.0 - pairs, x.own_alignment))
+    return noise, coherence, combined((1.0 - moves, x.own_alignment))
 
 
 class AveragePoolLaw:
@@ -135,8 +136,7 @@ def _averaged_at_borders(
     reach = float(np.mean(counts / divisor))
     moments = moments_of(x)
     square = alone * moments.mean_square + pairs * moments.pair_position
-    share = pairs * moments.pair_position / square if square > 0.0 else 0.0
-    noise, coherence, alignment = _averaged_noise(x, share, reach * moments.mean, square)
+    noise, coherence, alignment = _averaged_noise(x, pairs, reach * moments.mean, square)
     result = context.create(
         Moments(
             square,
