@@ -12,6 +12,7 @@ import numpy as np
 from initcheck.graph import Axis, Node
 from initcheck.signal.law import Argument, Context, Moments, moments_of
 from initcheck.signal.laws.convolution import window_sums
+from initcheck.signal.laws.selection import largest
 from initcheck.signal.marginal import quantile_marginal, shape_of
 from initcheck.signal.profile import levelled, of_spatial, pair_share, spatial
 from initcheck.signal.quadrature import NODES, expectation, normal_quantiles
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["AveragePoolLaw", "MaxPoolLaw", "PadLaw", "ReduceLaw", "ResizeLaw"]
 
 _QUANTILES = 256
+_FEW, _SAMPLES, _SLIGHTLY = 64, 4096, 0.1
 _LARGEST_IMAGE = 1 << 20
 """Above this many positions borders are a vanishing share."""
 
@@ -209,7 +211,7 @@ class ReduceLaw:
     """
 
     def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
-        """Reduced signal; extremes over features are not known."""
+        """Reduced signal."""
         x, shape = args[0], context.shape(node)
         function = node.attributes["function"]
         if not isinstance(x, Signal):
@@ -228,6 +230,8 @@ class ReduceLaw:
         if Axis.BATCH in kinds or count == 0:
             return (None,)
         if function in {"max", "min"}:
+            if kinds == {Axis.FEATURE} and len(where) == 1:
+                return (largest(x, count, 1, context, shape, axes, downwards=function == "min"),)
             if kinds != {Axis.POSITION}:
                 return (None,)
             oriented = x if function == "max" else x.scaled(-1.0)
@@ -236,6 +240,8 @@ class ReduceLaw:
         features = math.prod(x.shape[i] for i in where if x.axes[i] is Axis.FEATURE)
         scale = float(count) if function == "sum" else 1.0
         if kinds == {Axis.FEATURE}:
+            if function == "sum" and _is_uneven(x, count):
+                return (_sum_of_few(x, count, context, shape, axes),)
             return (_over_features(x, scale, shape, axes, _reduced_profile(x, where, shape)),)
         if features == 1:
             result = averaged(x, float(count), context, shape, axes, scale)
@@ -247,6 +253,45 @@ def _reduced_profile(x: Signal, where: tuple[int, ...], shape: tuple[int, ...]) 
     if x.profile is None:
         return None
     return levelled(x.profile.mean(axis=where, keepdims=len(shape) == len(x.shape)))[1]
+
+
+def _is_uneven(x: Signal, count: int) -> bool:
+    """Whether a sum over units is no number yet: the weights of a few experts, most of them zero."""
+    return (
+        count <= _FEW
+        and x.variance > 0.5 * count * x.mean * x.mean
+        and float(np.min(x.table)) >= -_SLIGHTLY * float(np.max(x.table))
+    )
+
+
+def _sum_of_few(x: Signal, count: int, context: Context, shape: tuple[int, ...], axes: tuple[Axis, ...]) -> Signal:
+    """Sum over few units that are never negative, by fixed-seed sampling of independent ones."""
+    z = np.random.default_rng(0).standard_normal((_SAMPLES, count))
+    values = np.maximum(np.interp(z, NODES, x.table), 0.0).sum(axis=1)
+    responses = x.source.perturbation * np.interp(z, NODES, x.slope * x.slope).sum(axis=1)
+    moments, mean = moments_of(x), count * x.mean
+
+    def paired(pair: float) -> float:
+        return mean * mean + count * max(pair - x.mean * x.mean, 0.0)
+
+    return context.create(
+        Moments(
+            mean * mean + count * x.variance,
+            mean,
+            paired(moments.pair_position),
+            paired(moments.pair_sample),
+            count * moments.perturbation,
+            count * moments.pair_perturbation,
+        ),
+        x,
+        shape=shape,
+        axes=axes,
+        noise=x.noise(),
+        parents=(x,),
+        realized=True,
+        uncertainty=x.uncertainty**2,
+        marginal=quantile_marginal(values, responses, np.full(_SAMPLES, 1.0 / _SAMPLES)),
+    )
 
 
 def _over_features(
