@@ -34,12 +34,38 @@ def evaluate(node: Node, args: list[Any], shapes: list[tuple[int, ...]], rng: np
     if node.op is Op.DROPOUT:
         rate = node.attributes["rate"] if node.attributes.get("training", True) else 0.0
         result = args[0] * (rng.random(args[0].shape) >= rate) / (1.0 - rate)
+    elif node.op is Op.RANDOM:
+        result = drawn(node.attributes, shapes[0], rng)
+    elif node.op is Op.SCATTER:
+        result = placed(args[0], shapes[0], rng)
     elif node.op in SHAPED:
         result = SHAPED[node.op](node.attributes, args, shapes[0])
     else:
         result = PLAIN[node.op](node.attributes, *args)
     assert result.shape == shapes[0], (node.name, result.shape, shapes[0])
     return [result]
+
+
+def drawn(a: Any, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    if a["family"] == "normal":
+        return a["mean"] + a["std"] * rng.standard_normal(shape)
+    if a["family"] == "bernoulli":
+        return (rng.random(shape) < a["mean"]).astype(np.float64)
+    return a["mean"] + math.sqrt(12.0) * a["std"] * (rng.random(shape) - 0.5)
+
+
+def placed(x: Array, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
+    """Rows of every sample at different places of its own."""
+    result = np.zeros(shape)
+    for sample, rows in zip(result, x, strict=True):
+        sample[rng.permutation(shape[1])[: x.shape[1]]] = rows
+    return result
+
+
+def largest(a: Any, x: Array) -> Array:
+    ordered = np.sort(x, axis=a["axis"])
+    ordered = np.flip(ordered, axis=a["axis"]) if a.get("largest", True) else ordered
+    return np.take(ordered, range(a["count"]), axis=a["axis"])
 
 
 def linear(a: Any, x: Array, weight: Array, bias: Array | None = None) -> Array:
@@ -213,6 +239,11 @@ PLAIN: dict[Op, Callable[..., Array]] = {
     Op.PAD: pad,
     Op.TRANSPOSE: lambda a, x: x.transpose(a["permutation"]),
     Op.IDENTITY: lambda a, x: x,
+    Op.TOP_K: largest,
+    Op.CUMULATE: lambda a, x: (
+        np.flip(np.cumsum(np.flip(x, a["axis"]), a["axis"]), a["axis"]) if a.get("reverse") else np.cumsum(x, a["axis"])
+    ),
+    Op.REAL: lambda a, x: x.astype(np.float64),
 }
 SHAPED: dict[Op, Callable[[Any, list[Any], tuple[int, ...]], Array]] = {
     Op.CONV_TRANSPOSE: convolve_transposed,

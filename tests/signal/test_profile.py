@@ -122,6 +122,18 @@ def test_class_token_beside_patches() -> None:
     assert_agreement(b.graph(first), whole, x, normal, first, last, repeats=24, decades=0.06, quantities=quantities)
 
 
+def test_a_part_is_as_long_as_its_positions() -> None:
+    graph, values = decoder(24, 1)
+    signal = known(fold(graph), values[0])
+    assert signal.profile is not None
+    b = Builder((1, 24, WIDTH))
+    y = b.node(Op.ATTENTION, (b.x, b.x, b.x), b.shape(b.x), {"scale": 1e-6, "causal": True})
+    parts = [b.node(Op.SLICE, (y,), (1, 6, WIDTH), {"axes": (1,), "starts": (start,)}) for start in (0, 18, -6)]
+    forward = fold(b.graph(parts[0]))
+    expected = [float(np.mean(1.0 / np.arange(start + 1, start + 7))) for start in (0, 18, 18)]
+    assert [known(forward, part).mean_square for part in parts] == pytest.approx(expected)
+
+
 def test_table_of_sines() -> None:
     positions, widths = np.arange(12)[:, None], np.arange(WIDTH // 2)[None, :]
     angle = positions / 100.0 ** (2 * widths / WIDTH)

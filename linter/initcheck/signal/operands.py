@@ -102,7 +102,7 @@ def output_layout(
             shape = np.broadcast_shapes(*(item.shape for item in operands if isinstance(item, Signal | Factor)))
         except ValueError:
             return None
-    largest = max(signals, key=lambda s: (len(s.shape) == len(shape), math.prod(s.shape), -s.segment))
+    largest = max(signals, key=lambda s: (len(s.shape) == len(shape), math.prod(s.shape), s.gain > 0.0, -s.segment))
     missing = len(shape) - len(largest.shape)
     if missing < 0:
         return None
@@ -191,6 +191,17 @@ def join(
     length, not a gain, so the segment's reference moves with the length. Two values normalised since they parted open
     a new segment.
     """
+    if min(first.gain, second.gain) <= 0.0 < max(first.gain, second.gain) and first.segment != second.segment:
+        # What does not see the input (random numbers, a time, positions) has no segment of its own.
+        seen = first if first.gain > 0.0 else second
+        return replace(
+            result,
+            segment=seen.segment,
+            reference=seen.reference,
+            start_mean_square=seen.start_mean_square,
+            growth=seen.growth,
+            assumed=first.assumed or second.assumed,
+        )
     if first.segment == second.segment:
         reference = max(first, second, key=lambda x: x.gain).reference or max(first.reference, second.reference)
         return replace(result, reference=reference, assumed=first.assumed or second.assumed)

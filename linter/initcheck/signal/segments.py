@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from initcheck.graph import WEIGHTED, Graph, Node
+from initcheck.graph import WEIGHTED, Graph, Node, Op
 from initcheck.signal.ledger import Contribution, Quantity, decades
 
 if TYPE_CHECKING:
@@ -143,7 +143,9 @@ def _ends(
     for node in graph.nodes:
         if dependent.isdisjoint(node.inputs):
             continue
-        dependent.update(node.outputs)
+        # An integer read as a number (a time) is no data that could get lost.
+        if node.op is not Op.REAL:
+            dependent.update(node.outputs)
         if node.inputs[0] not in dependent:
             continue
         x = signals.get(node.inputs[0]) if node.inputs and node.name in structure.active else None

@@ -26,6 +26,7 @@ from initcheck.signal.adjoints.pooling import (
     ResizeAdjoint,
 )
 from initcheck.signal.adjoints.recurrent import RecurrentAdjoint
+from initcheck.signal.adjoints.routing import CumulateAdjoint, ScatterAdjoint, SilentAdjoint, TopKAdjoint
 from initcheck.signal.adjoints.shape import (
     ConcatAdjoint,
     ExpandAdjoint,
@@ -74,5 +75,10 @@ ADJOINTS: dict[Op, Adjoint] = {
     Op.TRANSPOSE: TransposeAdjoint(),
     Op.EXPAND: ExpandAdjoint(),
     Op.IDENTITY: IdentityAdjoint(),
+    Op.CUMULATE: CumulateAdjoint(),
+    Op.TOP_K: TopKAdjoint(),
+    Op.SCATTER: ScatterAdjoint(),
+    Op.RANDOM: SilentAdjoint(),
+    Op.REAL: SilentAdjoint(),
 }
 """Operation -> adjoint."""

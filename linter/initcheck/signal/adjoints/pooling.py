@@ -116,11 +116,13 @@ class MaxPoolAdjoint:
         return (won(x, y, g, count, spread.reach, context), *rest)
 
 
-def won(x: Signal, y: Signal, g: Gradient, count: int, windows: float, context: BackwardContext) -> Gradient:
+def won(
+    x: Signal, y: Signal, g: Gradient, count: int, windows: float, context: BackwardContext, *, over_units: bool = False
+) -> Gradient:
     """Gradient of values of which the largest of ``count`` was handed on, each standing in ``windows`` windows."""
     # Nothing random is summed over: mean field on either path.
     received = summed(g, y, replace(context, typical=False))
-    share = _win(round(max(x.source.rho_position, 0.0), 3), count)
+    share = _win(0.0 if over_units else round(max(x.source.rho_position, 0.0), 3), count)
     if expectation(x.table * NODES) < 0.0:
         share = share[::-1]
     amplitude = np.sqrt(received.mean_square * windows * share)
@@ -165,7 +167,7 @@ class ReduceAdjoint:
         kinds = {x.axes[i] for i in where}
         if function in {"max", "min"}:
             oriented = x if function == "max" else x.scaled(-1.0)
-            return (won(oriented, y, g, count, 1.0, context), *rest)
+            return (won(oriented, y, g, count, 1.0, context, over_units=kinds == {Axis.FEATURE}), *rest)
         scale = float(count) if function == "sum" else 1.0
         if kinds == {Axis.FEATURE}:
             along = 0.0 if g.common is None else scale * expectation(g.common) / count

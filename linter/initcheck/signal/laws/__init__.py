@@ -9,12 +9,16 @@ from initcheck.signal.laws.attention import AttentionLaw, MatmulLaw, SoftmaxLaw
 from initcheck.signal.laws.choice import ExtremeLaw, WhereLaw
 from initcheck.signal.laws.combine import ProductLaw, QuotientLaw, SumLaw
 from initcheck.signal.laws.convolution import ConvolutionLaw, TransposedConvolutionLaw
+from initcheck.signal.laws.cumulative import CumulateLaw
+from initcheck.signal.laws.drawn import RandomLaw, RealLaw
 from initcheck.signal.laws.elementwise import DropoutLaw, ElementwiseLaw
 from initcheck.signal.laws.linear import EmbeddingLaw, LinearLaw
 from initcheck.signal.laws.normalization import NormalizeLaw
 from initcheck.signal.laws.opaque import OpaqueLaw
-from initcheck.signal.laws.pooling import AveragePoolLaw, MaxPoolLaw, PadLaw, ReduceLaw, ResizeLaw
+from initcheck.signal.laws.pooling import AveragePoolLaw, MaxPoolLaw, PadLaw, ResizeLaw
 from initcheck.signal.laws.recurrent import RecurrentLaw
+from initcheck.signal.laws.reduction import ReduceLaw
+from initcheck.signal.laws.selection import ScatterLaw, TopKLaw
 from initcheck.signal.laws.shape import (
     ConcatLaw,
     ExpandLaw,
@@ -62,5 +66,10 @@ LAWS: dict[Op, Law] = {
     Op.TRANSPOSE: TransposeLaw(),
     Op.EXPAND: ExpandLaw(),
     Op.IDENTITY: IdentityLaw(),
+    Op.CUMULATE: CumulateLaw(),
+    Op.TOP_K: TopKLaw(),
+    Op.SCATTER: ScatterLaw(),
+    Op.RANDOM: RandomLaw(),
+    Op.REAL: RealLaw(),
 }
 """Operation -> law."""

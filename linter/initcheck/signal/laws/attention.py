@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from initcheck.signal.profile import Profile
+
 __all__ = ["AttentionLaw", "Chain", "MatmulLaw", "SoftmaxLaw", "composed"]
 
 
@@ -48,7 +50,7 @@ def products(a: Signal, b: Signal, shape: tuple[int, ...], context: Context) -> 
     left, right = moments_of(a), moments_of(b)
     pairs = width * (width - 1) * (left.mean * right.mean) ** 2
     rank = len(shape)
-    _, profile = product(padded(a.profile, rank), padded(b.profile, rank))
+    _, profile = product(_summed(padded(a.profile, rank), -1), _summed(padded(b.profile, rank), -2))
     square = width * left.mean_square * right.mean_square + pairs
     perturbation = width * (left.mean_square * right.perturbation + right.mean_square * left.perturbation)
     spread = max(right.mean_square - right.pair_position, 0.0)
@@ -80,6 +82,11 @@ def products(a: Signal, b: Signal, shape: tuple[int, ...], context: Context) -> 
         perturbation=width * (left.mean_square * right.perturbation + spread * left.perturbation),
     )
     return replace(result, logits=logits, assumed=a.assumed or b.assumed)
+
+
+def _summed(profile: Profile | None, axis: int) -> Profile | None:
+    """Profile without the axis that is summed over."""
+    return None if profile is None else levelled(profile.mean(axis=axis, keepdims=True))[1]
 
 
 class SoftmaxLaw:

@@ -12,7 +12,7 @@ from initcheck.graph import Axis, Node
 from initcheck.signal.fluctuation import Noise, combined, square_product_variance, sum_noise
 from initcheck.signal.functions import apply
 from initcheck.signal.law import Argument, Context, Moments
-from initcheck.signal.marginal import product_marginal, shape_of, sum_marginal
+from initcheck.signal.marginal import Marginal, product_marginal, quantile_marginal, shape_of, sum_marginal
 from initcheck.signal.operands import (
     Factor,
     Operand,
@@ -25,6 +25,7 @@ from initcheck.signal.operands import (
     output_layout,
 )
 from initcheck.signal.profile import joint, padded, pair_share, product
+from initcheck.signal.quadrature import WEIGHTS
 from initcheck.signal.signal import Logits, Signal, effective_elements
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ __all__ = ["Axes", "ProductLaw", "QuotientLaw", "SumLaw", "multiply"]
 
 Axes = tuple[Axis, ...]
 _NEGLIGIBLE = 1e-12
+_FAR_APART, _MIXED = 4.0, 64
 
 
 class SumLaw:
@@ -406,9 +408,22 @@ def _multiply_factor(x: Signal, factor: Factor, shape: tuple[int, ...], axes: Ax
         parents=(x,),
         realized=True,
         uncertainty=x.uncertainty**2,
-        marginal=shape_of(x, factor.mean),
+        marginal=_scaled_shape(x, factor),
         profile=profile,
     )
+
+
+def _scaled_shape(x: Signal, factor: Factor) -> Marginal | None:
+    """Shape of a product with an array: that of x, or a mixture where the array's sizes are far apart (frequencies)."""
+    values = factor.values
+    if values is None or not np.all(np.isfinite(values)) or factor.mean_square <= 0.0:
+        return shape_of(x, factor.mean)
+    if float(np.mean(values**4)) < _FAR_APART * factor.mean_square**2:
+        return shape_of(x, factor.mean)
+    scales = np.quantile(values, (np.arange(_MIXED) + 0.5) / _MIXED)
+    atoms = np.outer(scales, x.table)
+    responses = np.outer(scales * scales, x.slope * x.slope)
+    return quantile_marginal(atoms, responses, np.broadcast_to(WEIGHTS / _MIXED, atoms.shape))
 
 
 def _multiply_independent(

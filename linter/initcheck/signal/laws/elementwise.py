@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from initcheck.signal.functions import FUNCTIONS, apply
 from initcheck.signal.law import Argument, Context, moments_of
 from initcheck.signal.marginal import shape_of
-from initcheck.signal.signal import Signal
+from initcheck.signal.quadrature import hermite_powers, pair_moment
+from initcheck.signal.signal import Logits, Signal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +19,8 @@ if TYPE_CHECKING:
     from initcheck.graph import Node
 
 __all__ = ["DropoutLaw", "ElementwiseLaw"]
+
+_OSCILLATING = frozenset({"cos", "sin"})
 
 
 class ElementwiseLaw:
@@ -28,7 +33,22 @@ class ElementwiseLaw:
         name = node.attributes["function"]
         if not isinstance(x, Signal) or name not in FUNCTIONS:
             return (None,)
-        return (x.map(*apply(name, x.table, **dict(node.attributes.get("arguments", {})))),)
+        result = x.map(*apply(name, x.table, **dict(node.attributes.get("arguments", {}))))
+        if name in _OSCILLATING:
+            # Past a radian between two nodes the phase is as good as random, and its scale does not matter.
+            near = np.abs(np.gradient(x.table)) < 1.0
+            result = replace(result, stretch=np.where(near, result.stretch, 0.0))
+        if x.logits is not None and x.variance > 0.0:
+            return (replace(result, logits=_bent(x, x.logits, result)),)
+        return (result,)
+
+
+def _bent(x: Signal, logits: Logits, result: Signal) -> Logits:
+    """Logits after a function of them (a soft cap): their spread over keys and their response."""
+    apart = min(logits.variance / x.mean_square, 1.0) if x.mean_square > 0.0 else 1.0
+    spread = result.mean_square - pair_moment(hermite_powers(result.table), 1.0 - apart)
+    ratio = result.gain / x.gain if x.gain > 0.0 else 1.0
+    return replace(logits, variance=max(spread, 0.0), perturbation=ratio * logits.perturbation)
 
 
 class DropoutLaw:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from initcheck.signal.profile import Profile
 
-__all__ = ["AveragePoolLaw", "MaxPoolLaw", "PadLaw", "ReduceLaw", "ResizeLaw"]
+__all__ = ["AveragePoolLaw", "MaxPoolLaw", "PadLaw", "ResizeLaw"]
 
 _QUANTILES = 256
 _LARGEST_IMAGE = 1 << 20
@@ -227,108 +227,6 @@ def maximum(x: Signal, count: int, context: Context, shape: tuple[int, ...], axe
         parents=(x,),
         uncertainty=x.uncertainty**2,
         marginal=quantile_marginal(values, responses, np.full(values.shape, 1.0 / values.size)),
-    )
-
-
-class ReduceLaw:
-    """Mean, sum or maximum over axes.
-
-    Over all features the mean of many independent units is a number, the same for the whole source; that keeps
-    normalisations spelled out in primitive operations exact. Over one of several axes of features (experts) it is a sum
-    of independent values, over positions a pooling.
-    """
-
-    def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
-        """Reduced signal; extremes over features are not known."""
-        x, shape = args[0], context.shape(node)
-        function = node.attributes["function"]
-        if not isinstance(x, Signal):
-            return (None,)
-        where = tuple(int(a) % len(x.shape) for a in node.attributes.get("axes", range(len(x.shape))))
-        axes = x.axes if node.attributes.get("keepdims") else tuple(a for i, a in enumerate(x.axes) if i not in where)
-        sizes = (
-            tuple(1 if i in where else n for i, n in enumerate(x.shape))
-            if node.attributes.get("keepdims")
-            else tuple(n for i, n in enumerate(x.shape) if i not in where)
-        )
-        if shape is None or len(shape) != len(sizes):
-            shape = sizes
-        kinds = {x.axes[i] for i in where}
-        count = math.prod(x.shape[i] for i in where)
-        if Axis.BATCH in kinds or count == 0:
-            return (None,)
-        if function in {"max", "min"}:
-            if kinds != {Axis.POSITION}:
-                return (None,)
-            oriented = x if function == "max" else x.scaled(-1.0)
-            result = maximum(oriented, count, context, shape, axes)
-            return (result if function == "max" else result.scaled(-1.0),)
-        features = math.prod(x.shape[i] for i in where if x.axes[i] is Axis.FEATURE)
-        scale = float(count) if function == "sum" else 1.0
-        left = math.prod(n for i, n in enumerate(x.shape) if x.axes[i] is Axis.FEATURE and i not in where)
-        if kinds == {Axis.FEATURE} and left > 1:
-            return (_over_some_features(x, count, scale, context, shape, axes, _reduced_profile(x, where, shape)),)
-        if kinds == {Axis.FEATURE}:
-            return (_over_features(x, scale, shape, axes, _reduced_profile(x, where, shape)),)
-        if features == 1:
-            result = averaged(x, float(count), context, shape, axes, scale)
-            return (replace(result, profile=_reduced_profile(x, where, shape)),)
-        return (None,)
-
-
-def _reduced_profile(x: Signal, where: tuple[int, ...], shape: tuple[int, ...]) -> Profile | None:
-    if x.profile is None:
-        return None
-    return levelled(x.profile.mean(axis=where, keepdims=len(shape) == len(x.shape)))[1]
-
-
-def _over_features(
-    x: Signal, scale: float, shape: tuple[int, ...], axes: tuple[Axis, ...], profile: Profile | None
-) -> Signal:
-    return replace(
-        x,
-        table=np.full_like(x.table, scale * expectation(x.table)),
-        slope=np.zeros_like(x.slope),
-        stretch=np.full_like(x.stretch, scale * expectation(x.stretch)),
-        shape=shape,
-        axes=axes,
-        profile=profile,
-    ).fresh()
-
-
-def _over_some_features(
-    x: Signal,
-    count: int,
-    scale: float,
-    context: Context,
-    shape: tuple[int, ...],
-    axes: tuple[Axis, ...],
-    profile: Profile | None,
-) -> Signal:
-    """Mean over one of several axes of features (experts), times ``scale``: independent units but for the mean."""
-    moments = moments_of(x)
-    coherent = moments.mean * moments.mean
-    power = scale * scale
-
-    def mean_of(pair: float) -> float:
-        return power * (coherent + (pair - coherent) / count)
-
-    return context.create(
-        Moments(
-            mean_of(moments.mean_square),
-            scale * moments.mean,
-            mean_of(moments.pair_position),
-            mean_of(moments.pair_sample),
-            power * moments.perturbation / count,
-            power * moments.pair_perturbation / count,
-        ),
-        x,
-        shape=shape,
-        axes=axes,
-        noise=x.inherited_noise(),
-        parents=(x,),
-        uncertainty=x.uncertainty**2,
-        profile=profile,
     )
 
 

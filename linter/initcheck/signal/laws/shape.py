@@ -170,8 +170,12 @@ class SliceLaw:
             return (x,)
         known = node.attributes.get("starts") or ()
         where = {int(a) % len(x.shape): int(s) for a, s in zip(node.attributes.get("axes", ()), known, strict=False)}
-        starts = [where.get(i) for i in range(len(x.shape))]
+        starts = [None if (s := where.get(i)) is None else _from_front(s, n) for i, n in enumerate(x.shape)]
         return (renewed(x, shape, axes, context, starts, dropped),)
+
+
+def _from_front(start: int, size: int) -> int:
+    return max(start + size, 0) if start < 0 else start
 
 
 class SplitLaw:

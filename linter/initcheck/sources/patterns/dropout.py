@@ -13,7 +13,6 @@ if TYPE_CHECKING:
 
 __all__ = ["match_dropout"]
 
-_CASTS = frozenset({"Cast", "CastLike"})
 _RANDOM = frozenset({"RandomUniform", "RandomUniformLike"})
 
 
@@ -45,7 +44,7 @@ def _divided(name: str, net: Net) -> tuple[str, float]:
 
 def _keep_probability(name: str, net: Net) -> float | None:
     node = net.maker(name)
-    if node is not None and node.attributes.get("type") in _CASTS:
+    if node is not None and node.op is Op.REAL:
         node = net.maker(node.inputs[0])
     if node is None:
         return None

@@ -17,6 +17,7 @@ from initcheck.sources.onnx.lowering import (
     normalize,
     pool,
     recurrent,
+    routing,
     shape,
 )
 
@@ -37,6 +38,7 @@ HANDLERS: dict[str, Callable[[Call, Builder], None]] = {
     **normalize.HANDLERS,
     **pool.HANDLERS,
     **recurrent.HANDLERS,
+    **routing.HANDLERS,
     **shape.HANDLERS,
 }
 """Operator, with its domain in front when that is not ONNX's own -> handler."""

@@ -126,6 +126,9 @@ def _identity(call: Call, build: Builder) -> None:
     source = build.values.get(build.activation(call.input(0)))
     if value is None or not value.dtype:
         value = source or Value(None, "")
+    if source is not None and value.is_float and not source.is_float:
+        build.emit(call, Op.REAL, (build.activation(call.input(0)),), layer="cast", result=value)
+        return
     if source is not None and source.is_float != value.is_float:
         raise NotUnderstoodError
     build.emit(call, Op.IDENTITY, (build.activation(call.input(0)),), result=value)

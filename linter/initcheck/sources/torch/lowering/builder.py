@@ -34,6 +34,7 @@ class Builder:
         nodes: Nodes so far.
         parameters: Uses of parameters so far.
         constants: Constants that nodes read.
+        choices: Index that the input picks -> from how many.
     """
 
     def __init__(self, recorded: Mapping[str, RecordedTensor], locator: Locator) -> None:
@@ -42,6 +43,7 @@ class Builder:
         self.nodes: list[Node] = []
         self.parameters = ParameterTable(recorded)
         self.constants: dict[str, Constant] = {}
+        self.choices: dict[str, int] = {}
         self.locator = locator
         self._taken: set[str] = set()
 

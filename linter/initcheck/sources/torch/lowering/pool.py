@@ -89,6 +89,8 @@ def _reduction(function: str) -> Handler:
         if not call.result.is_float:
             raise NotUnderstoodError
         axes = _axes(call, build)
+        if len(axes) == 1 and len(call.call.outputs) > 1 and call.call.outputs[1]:
+            build.choices[call.call.outputs[1]] = build.shape(call["self"])[axes[0]]
         x = build.activation(call, call["self"])
         _reduce(call, build, x, function, axes, call.output)
 

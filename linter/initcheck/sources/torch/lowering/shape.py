@@ -10,6 +10,7 @@ import torch
 from initcheck.graph import Op, Value
 from initcheck.sources.torch.lowering.bound import Bound, NotUnderstoodError
 from initcheck.sources.torch.lowering.known import Activation, View
+from initcheck.sources.torch.lowering.routing import real
 
 if TYPE_CHECKING:
     from initcheck.sources.torch.lowering.builder import Builder
@@ -22,6 +23,8 @@ Handler = Callable[[Bound, "Builder"], None]
 def _simple(op: Op) -> Handler:
     def lower(call: Bound, build: Builder) -> None:
         x = build.activation(call, call.x)
+        if x in build.choices:
+            build.choices[call.output] = build.choices[x]
         same = op in {Op.RESHAPE, Op.EXPAND} and build.values[x].shape == call.result.shape
         build.emit(call, Op.IDENTITY if same else op, (x,), (call.output,))
 
@@ -30,8 +33,13 @@ def _simple(op: Op) -> Handler:
 
 def _cast(call: Bound, build: Builder) -> None:
     x = build.activation(call, call.x)
+    if call.result.is_float and not build.values[x].is_float:
+        real(call, build, x)
+        return
     if build.values[x].is_float != call.result.is_float:
         raise NotUnderstoodError
+    if x in build.choices:
+        build.choices[call.output] = build.choices[x]
     build.emit(call, Op.IDENTITY, (x,), (call.output,))
 
 

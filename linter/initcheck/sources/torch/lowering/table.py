@@ -14,6 +14,7 @@ from initcheck.sources.torch.lowering import (
     normalize,
     pool,
     recurrent,
+    routing,
     shape,
 )
 from initcheck.sources.torch.schema import overload_of
@@ -36,6 +37,7 @@ HANDLERS: dict[str, Callable[[Bound, Builder], None]] = {
     **normalize.HANDLERS,
     **pool.HANDLERS,
     **recurrent.HANDLERS,
+    **routing.HANDLERS,
     **shape.HANDLERS,
 }
 """Name without namespace, with the overload behind a dot where it makes another operation -> handler."""
