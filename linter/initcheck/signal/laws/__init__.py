@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from initcheck.graph import Op
 from initcheck.signal.laws.attention import AttentionLaw, MatmulLaw, SoftmaxLaw
 from initcheck.signal.laws.choice import ExtremeLaw, WhereLaw
-from initcheck.signal.laws.combine import ProductLaw, QuotientLaw, SumLaw
+from initcheck.signal.laws.combine import SumLaw
 from initcheck.signal.laws.convolution import ConvolutionLaw, TransposedConvolutionLaw
 from initcheck.signal.laws.cumulative import CumulateLaw
 from initcheck.signal.laws.drawn import RandomLaw, RealLaw
@@ -16,6 +16,7 @@ from initcheck.signal.laws.linear import EmbeddingLaw, LinearLaw
 from initcheck.signal.laws.normalization import NormalizeLaw
 from initcheck.signal.laws.opaque import OpaqueLaw
 from initcheck.signal.laws.pooling import AveragePoolLaw, MaxPoolLaw, PadLaw, ResizeLaw
+from initcheck.signal.laws.product import ProductLaw, QuotientLaw
 from initcheck.signal.laws.recurrent import RecurrentLaw
 from initcheck.signal.laws.reduction import ReduceLaw
 from initcheck.signal.laws.selection import ScatterLaw, TopKLaw

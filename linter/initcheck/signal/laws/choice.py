@@ -11,7 +11,7 @@ from initcheck.graph import Node, Op
 from initcheck.signal.fluctuation import combined
 from initcheck.signal.functions import apply
 from initcheck.signal.law import Argument, Context, Moments
-from initcheck.signal.laws.combine import Axes, multiply
+from initcheck.signal.laws.product import multiply
 from initcheck.signal.marginal import extreme_marginal
 from initcheck.signal.operands import Factor, Operand, join, operand, output_layout
 from initcheck.signal.quadrature import COARSE_NODES, COARSE_WEIGHTS, NODES, expectation
@@ -19,6 +19,8 @@ from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from initcheck.signal.laws.combine import Axes
 
 __all__ = ["ExtremeLaw", "WhereLaw"]
 
