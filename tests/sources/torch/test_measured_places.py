@@ -167,8 +167,11 @@ def test_the_users_batch_is_taken_as_it_is() -> None:
     assert found.layers[0].length.measured == pytest.approx(found.layers[0].length.predicted, abs=0.4)
 
 
-def test_a_batch_that_nobody_declared_has_the_samples_that_the_analysis_assumes() -> None:
+def test_a_batch_that_the_user_does_not_state_has_the_samples_that_the_analysis_assumes() -> None:
     assert measured(lambda: nn.Sequential(nn.Linear(32, 8))).samples == 32
+    declared = nn.Sequential(nn.Linear(32, 8))
+    declared.example_input = torch.zeros(3, 32)
+    assert measured(lambda: declared).inputs == "float32[32, 32] (example_input, batch of 32; values drawn)"
     # Here the first axis may be time: it stays as it was traced.
     assert measured(lambda: nn.Sequential(nn.RNN(32, 8))).samples == 2
     assert measured(lambda: nn.Sequential(nn.Linear(32, 8)), shapes={"input": InputShape((5, 32))}).samples == 5
