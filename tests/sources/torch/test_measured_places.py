@@ -156,6 +156,21 @@ def test_what_cannot_be_differentiated_is_said_and_the_rest_measured() -> None:
     assert found.layers[0].gradient.measured is None
 
 
+def test_without_anything_to_perturb_the_note_says_so() -> None:
+    class Table(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table, self.head = nn.Parameter(torch.randn(50, 16)), nn.Linear(16, 4)
+
+        def forward(self, ids: torch.Tensor) -> torch.Tensor:
+            return self.head(functional.embedding(ids, self.table))
+
+    found = measured(Table, shapes={"ids": InputShape((2, 4), "int64")})
+    (note,) = [note for note in found.notes if "perturbation" in note]
+    assert note.endswith("forward has no real-valued input and calls no embedding of its ids")
+    assert layers(found)["head"].length.measured is not None
+
+
 def test_the_users_batch_is_taken_as_it_is() -> None:
     found = measured(lambda: (nn.Linear(32, 8), 10.0 * torch.ones(4, 32).cumsum(1)))
     assert (found.samples, found.inputs) == (4, "float32[4, 32] (returned by the factory)")
@@ -167,8 +182,11 @@ def test_the_users_batch_is_taken_as_it_is() -> None:
     assert found.layers[0].length.measured == pytest.approx(found.layers[0].length.predicted, abs=0.4)
 
 
-def test_a_batch_that_nobody_declared_has_the_samples_that_the_analysis_assumes() -> None:
+def test_a_batch_that_the_user_does_not_state_has_the_samples_that_the_analysis_assumes() -> None:
     assert measured(lambda: nn.Sequential(nn.Linear(32, 8))).samples == 32
+    declared = nn.Sequential(nn.Linear(32, 8))
+    declared.example_input = torch.zeros(3, 32)
+    assert measured(lambda: declared).inputs == "float32[32, 32] (example_input, batch of 32; values drawn)"
     # Here the first axis may be time: it stays as it was traced.
     assert measured(lambda: nn.Sequential(nn.RNN(32, 8))).samples == 2
     assert measured(lambda: nn.Sequential(nn.Linear(32, 8)), shapes={"input": InputShape((5, 32))}).samples == 5

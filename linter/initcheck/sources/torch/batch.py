@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 
 from initcheck.feeding import ASSUMED_SAMPLES, keeps_samples_apart, normalises_batch, rows_of_ids
 from initcheck.graph import WEIGHTED
-from initcheck.sources.torch.inputs import GIVEN, Example, as_example
+from initcheck.sources.torch.inputs import GIVEN, STATED, Example, as_example
 from initcheck.sources.torch.trace import accepts, first_line
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ TYPICAL = 1.2
 """Factor by which the mean square of the user's batch may differ from that of standard normal numbers unmentioned."""
 
 AFFORDABLE = 10**10
-"""Multiplications of a forward pass up to which a batch that nobody declared is enlarged to ``ASSUMED_SAMPLES``."""
+"""Multiplications of a forward pass up to which a batch is enlarged to ``ASSUMED_SAMPLES``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +163,12 @@ def _with_draws(example: Example, loaded: Loaded, seed: int) -> Example:
 
 
 def _wanted_samples(loaded: Loaded) -> int:
-    """Samples that the analysis assumes, where nobody said how many and the first axis is the batch for certain."""
+    """Samples that the analysis assumes, unless the user says how many or the first axis may not be the batch.
+
+    Inputs that the module declares or that are guessed only tell shapes, of which the batch is as good as any.
+    """
     is_batch_first = normalises_batch(loaded.graph) or keeps_samples_apart(loaded.graph)
-    if loaded.example.declared or not is_batch_first:
+    if loaded.example.origin.startswith((GIVEN, STATED)) or not is_batch_first:
         return 0
     present = max(samples_of(loaded.example), 1)
     multiplications = sum(

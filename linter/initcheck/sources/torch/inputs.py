@@ -19,13 +19,16 @@ from initcheck.sources.torch.values import dtype_name
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = ["GIVEN", "Example", "InputShape", "as_example", "find_examples"]
+__all__ = ["GIVEN", "STATED", "Example", "InputShape", "as_example", "find_examples"]
 
 DECLARED = ("example_input", "example_input_array", "example_inputs")
 """Attributes that declare inputs; the second is Lightning's."""
 
 GIVEN = "returned by the factory"
 """Origin of inputs that the user made beside the module."""
+
+STATED = "--input-shape"
+"""Origin of inputs whose shapes the user stated."""
 
 LARGEST = 1 << 24
 """Elements of a declared input up to which it is given values."""
@@ -161,12 +164,12 @@ def _with_shapes(module: nn.Module, shapes: Mapping[str, InputShape]) -> Iterato
         and parameter.kind not in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}
     ]
     if not missing:
-        yield Example((), stated, "--input-shape")
+        yield Example((), stated, STATED)
         return
     for args, origin in guesses(module):
         names = [name for name, parameter in signature.items() if parameter.default is parameter.empty]
         rest = {name: value for name, value in zip(names, args, strict=False) if name in missing}
-        yield Example((), {**rest, **stated}, f"--input-shape, the rest {origin}", declared=False)
+        yield Example((), {**rest, **stated}, f"{STATED}, the rest {origin}", declared=False)
 
 
 def _tensor(name: str, shape: InputShape) -> torch.Tensor:

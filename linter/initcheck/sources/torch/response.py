@@ -63,13 +63,16 @@ class Response:
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")
                     rows = self._ways[0](hooked, seed)
+            except NothingToPerturbError as error:
+                self.reason = str(error)
+                self._ways.clear()
             except Exception as error:  # noqa: BLE001 - operations without a derivative may raise anything
                 self.reason = first_line(error)
                 del self._ways[0]
-                continue
-            self.reason = ""
-            self.is_difference = self._ways[0] is _by_difference
-            return rows
+            else:
+                self.reason = ""
+                self.is_difference = self._ways[0] is _by_difference
+                return rows
         return [None] * len(hooked.points)
 
 
