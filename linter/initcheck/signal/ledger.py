@@ -12,7 +12,7 @@ from initcheck.graph import WEIGHTED, Graph, Node, Op
 if TYPE_CHECKING:
     from initcheck.signal.signal import Signal
 
-__all__ = ["Contribution", "Quantity", "contributions", "decades"]
+__all__ = ["Contribution", "Quantity", "contributions", "decades", "reason_of"]
 
 
 class Quantity(StrEnum):
@@ -26,6 +26,8 @@ class Quantity(StrEnum):
     """log10 of the growth of the mean square at a residual addition."""
     FLUCTUATION = "fluctuation"
     """Var[ln M] newly injected (nats squared, not a logarithm)."""
+    GRADIENT = "gradient"
+    """log10 of the change, on the way back, of the squared gradient for a relative change of the value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,16 @@ def _quotient(after: float, before: float) -> float:
     return decades(after / before)
 
 
-def _reason(graph: Graph, node: Node) -> str:
+def reason_of(graph: Graph, node: Node, *, residual: bool) -> str:
+    """What people call an operation: the scheme of its weight, the name of its function.
+
+    Args:
+        graph: Of the operation.
+        node: The operation.
+        residual: Whether it is a residual addition.
+    """
+    if residual:
+        return "residual addition"
     if node.op in WEIGHTED:
         weight = graph.weight(node)
         if weight is None:
@@ -93,7 +104,7 @@ def contributions(
     if not same:
         return []
     before = max(same, key=lambda x: x.segment_gain)
-    reason = "residual addition" if residual else _reason(graph, node)
+    reason = reason_of(graph, node, residual=residual)
     path = node.path or node.name
     entries = [
         Contribution(

@@ -1,0 +1,149 @@
+"""INI502: gradients that grow or die while lengths look healthy."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import pytest
+import torch
+from rule_networks import findings, mlp, reported, residual
+from torch import nn
+from torch_networks import from_torch, sequential
+
+from initcheck import Analysis, Builder, Optimizer, Severity
+from initcheck.testing import through_onnx
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from initcheck import Graph
+
+PER_LAYER = math.log10(math.pi / (math.pi - 1.0))
+"""Decades that batch normalisation between ReLU layers adds on large batches (Yang et al. 2019)."""
+
+
+def normalized(depth: int, *, skip: bool = False, init: str = "kaiming_normal", act: str = "relu") -> Graph:
+    b = Builder()
+    x = b.activation(b.linear(b.x, 64, path="stem"))
+    for k in range(depth):
+        y = b.activation(b.normalize(b.linear(x, 64, init, bias=None, path=f"fc{k}"), "batch"), act)
+        x = b.add(x, y) if skip else y
+    return b.graph(b.linear(x, 10, "lecun_normal"))
+
+
+def growth(graph: Graph) -> float:
+    return Analysis(graph).gradient_path[0].log10_sensitivity
+
+
+def test_batch_normalization_adds_what_the_theory_says() -> None:
+    shallow, deep = growth(normalized(20)), growth(normalized(60))
+    # A batch of 32 takes out a little more than the common part.
+    assert (deep - shallow) / 40.0 == pytest.approx(PER_LAYER, rel=0.2)
+    assert (deep - shallow) / 40.0 > PER_LAYER
+
+
+@pytest.mark.parametrize("init", ["normal(0, 0.01)", "kaiming_normal", "normal(0, 1)"])
+def test_the_scale_of_weights_before_a_normalization_is_free(init: str) -> None:
+    assert growth(normalized(30, init=init)) == pytest.approx(growth(normalized(30)), abs=0.2)
+
+
+@pytest.mark.parametrize(
+    ("depth", "sgd", "adam"),
+    [(24, [], []), (38, [Severity.WARNING], []), (52, [Severity.ERROR], [Severity.WARNING])],
+)
+def test_a_chain_of_batch_normalizations(depth: int, sgd: list[Severity], adam: list[Severity]) -> None:
+    graph = normalized(depth)
+    assert [finding.severity for finding in findings("INI502", graph)] == sgd
+    assert [finding.severity for finding in findings("INI502", graph, Optimizer.ADAM)] == adam
+    assert reported(graph) == [f"{severity} INI502" for severity in sgd]
+
+
+def test_skip_connections_hold_it() -> None:
+    assert reported(normalized(52, skip=True)) == []
+
+
+def test_what_makes_it_grow_is_named() -> None:
+    (finding,) = findings("INI502", normalized(52))
+    assert finding.layers == tuple(f"fc{k}" for k in range(51))
+    assert finding.message.endswith("over 51 layers (bound 10^8.0), up to fc0")
+    assert "batch normalisation adds 0.1" in finding.cause
+    assert "fan_in" not in finding.cause
+    assert finding.help.startswith("x = x + block(x)")
+
+
+def test_chaos_without_normalization_is_one_finding_of_the_weights() -> None:
+    graph = mlp([64] * 60, "xavier_normal(gain=3)", act="tanh")
+    assert reported(graph) == ["error INI102"]
+    (finding,) = findings("INI502", graph)
+    assert "xavier_normal(gain=3) gives 9/fan_in, tanh needs 1/fan_in" in finding.cause
+    assert finding.help.startswith("nn.init.kaiming_normal_(layer.weight")
+
+
+@pytest.mark.parametrize(
+    "build",
+    [
+        lambda: mlp([100] * 14, "normal(0, 1)"),
+        lambda: mlp([64] * 40, "xavier_normal"),
+        lambda: mlp([64] * 12, special={5: "normal(0, 1000)"}),
+        lambda: residual(40, 1.0, positive=False),
+        lambda: residual(40, 0.5, positive=True),
+    ],
+)
+def test_growth_that_goes_with_the_length_is_no_growth_of_the_gradient(build: Callable[[], Graph]) -> None:
+    graph = build()
+    assert findings("INI502", graph) == ()
+    assert [line for line in reported(graph) if "INI5" in line] == []
+
+
+def test_contributions_add_up_to_the_path() -> None:
+    for graph in (normalized(12), normalized(12, skip=True), mlp([64] * 12, "pytorch_default", act="tanh")):
+        path = Analysis(graph).gradient_path
+        for here, following in pairwise(path):
+            change = math.fsum(entry.amount for entry in here.contributions)
+            assert change == pytest.approx(here.log10_sensitivity - following.log10_sensitivity, abs=1e-9)
+        assert path[-1].contributions == ()
+        assert path[-1].log10_sensitivity == 0.0
+
+
+def test_inference_statistics_cap_at_a_note() -> None:
+    b = Builder()
+    x = b.x
+    for k in range(54):
+        x = b.activation(b.normalize(b.linear(x, 64), "batch", training=k != 9))
+    assert [f.severity for f in findings("INI502", b.graph(b.linear(x, 10)))] == [Severity.NOTE]
+
+
+def test_what_one_layer_adds_alone_is_not_a_chain() -> None:
+    # Far below zero a ReLU passes next to nothing, and that little depends on everything.
+    graph = mlp([64] * 6, special_bias={2: "constant(-20)"})
+    assert max(step.log10_sensitivity for step in Analysis(graph).gradient_path) > 20.0
+    assert findings("INI502", graph) == ()
+
+
+def test_torch_factories_and_files_agree() -> None:
+    graph = from_torch(lambda: sequential([64] * 54, lambda _: None, norm="batch"), 32, 64)
+    assert reported(graph) == ["error INI502"]
+    assert reported(through_onnx(normalized(52))) == ["error INI502"]
+    assert reported(from_torch(lambda: sequential([64] * 54, lambda _: None, norm="layer"), 32, 64)) == []
+
+
+class Encoder(nn.Module):
+    """A stack of PyTorch's own encoder layers."""
+
+    def __init__(self, layers: int, *, norm_first: bool) -> None:
+        super().__init__()
+        layer = nn.TransformerEncoderLayer(64, 4, 128, batch_first=True, norm_first=norm_first)
+        self.encoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        self.head = nn.Linear(64, 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head(self.encoder(x).mean(1))
+
+
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_deep_transformers_are_healthy(norm_first: bool) -> None:
+    graph = from_torch(lambda: Encoder(24, norm_first=norm_first), 4, 16, 64)
+    for optimizer in Optimizer:
+        assert [line for line in reported(graph, optimizer) if "INI5" in line] == []
