@@ -7,6 +7,9 @@ from initcheck_rules.ini102_exploding_signal import ExplodingSignal
 from initcheck_rules.ini103_wrong_fan import WrongFan
 from initcheck_rules.ini104_shifted_weights import ShiftedWeights
 from initcheck_rules.ini201_residual_explosion import ResidualExplosion
+from initcheck_rules.ini202_unscaled_residual_projections import UnscaledResidualProjections
+from initcheck_rules.ini203_post_norm_depth import PostNormDepth
+from initcheck_rules.ini204_branch_dominates import BranchDominates
 from initcheck_rules.ini301_width_reciprocal_sum import WidthReciprocalSum
 from initcheck_rules.ini302_dead_width import DeadWidth
 from initcheck_rules.ini401_non_finite_weight import NonFiniteWeight
@@ -34,6 +37,9 @@ RULES = (
     WrongFan,
     ShiftedWeights,
     ResidualExplosion,
+    UnscaledResidualProjections,
+    PostNormDepth,
+    BranchDominates,
     WidthReciprocalSum,
     DeadWidth,
     NonFiniteWeight,
