@@ -20,6 +20,7 @@ from initcheck_rules.ini405_scale_outlier import ScaleOutlier
 from initcheck_rules.ini407_identical_draws import IdenticalDraws
 from initcheck_rules.ini408_dead_product import DeadProduct
 from initcheck_rules.ini504_attention_logits import AttentionLogits
+from initcheck_rules.ini505_rank_collapse import RankCollapse
 from initcheck_rules.ini506_first_loss import FirstLoss
 from initcheck_rules.ini601_unwritten_parameter import UnwrittenParameter
 from initcheck_rules.ini602_deferred_init_differs import DeferredInitDiffers
@@ -50,6 +51,7 @@ RULES = (
     IdenticalDraws,
     DeadProduct,
     AttentionLogits,
+    RankCollapse,
     FirstLoss,
     UnwrittenParameter,
     DeferredInitDiffers,

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from initcheck import Bounds, Builder, FailureMode, Finding, Need, Op, Optimizer, Severity
+from initcheck import Bounds, Builder, FailureMode, Finding, Need, Optimizer, Severity
 from initcheck_rules.wording import count_of, scheme_name
 
 if TYPE_CHECKING:
@@ -173,14 +173,11 @@ def _std(analysis: Analysis, node: Node) -> float:
 
 
 def _block(init: str) -> Graph:
-    batch, keys, width = 4, 32, 128
-    b = Builder((batch, keys, width))
+    width = 128
+    b = Builder((4, 32, width))
     normed = b.normalize(b.x)
     query, key = (b.linear(normed, width, init, path=name) for name in ("query", "key"))
     value = b.linear(normed, width, "xavier_normal", path="value")
-    turned = b.node(Op.TRANSPOSE, (key,), (batch, width, keys), {"permutation": (0, 2, 1)})
-    scores = b.scale(b.node(Op.MATMUL, (query, turned), (batch, keys, keys), {"scale": 1.0}), width**-0.5)
-    weights = b.node(Op.SOFTMAX, (scores,), (batch, keys, keys), {"axis": -1}, path="attention")
-    mixed = b.node(Op.MATMUL, (weights, value), (batch, keys, width), {"scale": 1.0})
+    mixed = b.attention(query, key, value, path="attention")
     x = b.add(b.x, b.linear(mixed, width, "xavier_normal", path="out"))
     return b.graph(b.linear(b.normalize(x), 10, "xavier_normal", path="head"))

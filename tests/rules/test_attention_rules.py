@@ -1,4 +1,4 @@
-"""INI504 and the facts on attention that it reads: fused, spelled out and from a file."""
+"""INI504, INI505 and the facts on attention that they read: fused, spelled out and from a file."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rule_networks import findings, reported
 from torch import nn
 from torch.nn import functional
 
-from initcheck import Analysis, Builder, Graph, Op, Severity
+from initcheck import Analysis, Builder, Graph, Severity
 from initcheck.sources.torch.load import load
 from initcheck.testing import through_onnx
 
@@ -104,10 +104,7 @@ def unscaled(scale: float, *, blocks: int = 1) -> Graph:
     for k in range(blocks):
         normed = b.normalize(x)
         query, key, value = (b.linear(normed, width, "lecun_normal", path=f"{k}.{name}") for name in "qkv")
-        turned = b.node(Op.TRANSPOSE, (key,), (4, width, KEYS), {"permutation": (0, 2, 1)})
-        logits = b.node(Op.MATMUL, (query, turned), (4, KEYS, KEYS), {"scale": 1.0})
-        weights = b.node(Op.SOFTMAX, (b.scale(logits, scale),), (4, KEYS, KEYS), {"axis": -1}, path=f"{k}.softmax")
-        mixed = b.node(Op.MATMUL, (weights, value), (4, KEYS, width), {"scale": 1.0})
+        mixed = b.attention(query, key, value, scale=scale, path=f"{k}.attention")
         x = b.add(x, b.linear(mixed, width, "normal(0, 0.02)", path=f"{k}.out"))
     return b.graph(b.linear(b.normalize(x), 10, path="head"))
 
@@ -128,3 +125,78 @@ def test_a_file_tells_the_same() -> None:
     (finding,) = findings("INI504", through_onnx(unscaled(1.0)))
     assert finding.evidence["logit_variance"] == pytest.approx(64.0, rel=0.1)
     assert finding.evidence["bound"] == pytest.approx(2.0 * math.log(KEYS))
+
+
+def stack(
+    blocks: int,
+    *,
+    skips: bool,
+    common: float = 0.0,
+    embedded: bool = False,
+    keys: int = KEYS,
+    pre_norm: bool = True,
+    init: str = "xavier_normal",
+) -> Graph:
+    """Attention with or without skips; an offset that all tokens of all samples share."""
+    width = 64
+    b = Builder((4, keys), "int64") if embedded else Builder((4, keys, width))
+    x = b.embedding(b.x, 1, width) if embedded else b.x
+    if common:
+        x = b.add(x, b.parameter("type", (width,), f"normal(0, {common})"))
+    for k in range(blocks):
+        normed = b.normalize(x) if skips and pre_norm else x
+        query, key, value = (b.linear(normed, width, init, path=f"{k}.{name}") for name in ("q", "k", "v"))
+        mixed = b.linear(b.attention(query, key, value, path=f"{k}.attention"), width, init, path=f"{k}.out")
+        x = b.add(x, mixed) if skips else mixed
+        x = x if skips and pre_norm else b.normalize(x)
+    return b.graph(b.linear(b.normalize(x), 10, "xavier_normal", path="head"))
+
+
+def test_without_skips_tokens_become_alike() -> None:
+    graph = stack(8, skips=False)
+    (finding,) = findings("INI505", graph)
+    assert finding.severity is Severity.ERROR
+    assert finding.evidence["cosine"] == pytest.approx(1.0, abs=1e-3)
+    assert finding.evidence["query_key_gradient"] < 1e-4
+    assert finding.help == "x = x + attention(norm(x))"
+    assert reported(graph) == ["error INI505"]
+    assert len(findings("INI505", through_onnx(graph))) == 1
+
+
+def test_cosine_is_that_of_sampled_stacks() -> None:
+    cosines = []
+    for seed in range(12):
+        rng = np.random.default_rng(seed)
+        x = rng.standard_normal((KEYS, 64))
+        for _ in range(2):
+            query, key, value, out = (rng.normal(0.0, 0.125, (64, 64)) for _ in range(4))
+            logits = (x @ query) @ (x @ key).T / 8.0
+            weights = np.exp(logits) / np.exp(logits).sum(-1, keepdims=True)
+            x = weights @ x @ value @ out
+            x = (x - x.mean(-1, keepdims=True)) / x.std(-1, keepdims=True)
+        products = x @ x.T / 64.0
+        cosines.append((products.sum() - np.trace(products)) / (KEYS * (KEYS - 1)))
+    (_, _, last) = Analysis(stack(3, skips=False)).attention
+    assert last.key_layer is not None
+    signal = Analysis(stack(3, skips=False)).signal_into(last.key_layer)
+    assert signal is not None
+    # Width 64 leaves more of a difference than mean field has, by a factor of three here.
+    apart = np.log10(1.0 - np.array(cosines)).mean()
+    assert math.log10(1.0 - signal.pair_position) == pytest.approx(apart, abs=0.6)
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [
+        stack(8, skips=True),
+        stack(24, skips=True),
+        stack(6, skips=True, pre_norm=False, init="pytorch_default"),
+        # One token, or the same one everywhere: nothing was made alike.
+        stack(8, skips=False, keys=1),
+        stack(8, skips=False, embedded=True),
+        # What a type embedding puts into every token of every sample.
+        stack(4, skips=True, common=30.0),
+    ],
+)
+def test_tokens_that_stay_apart_or_come_in_alike_are_no_collapse(graph: Graph) -> None:
+    assert findings("INI505", graph) == ()
