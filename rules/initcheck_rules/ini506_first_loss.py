@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from initcheck import Builder, FailureMode, Finding, Need, Op, Optimizer, Severity
+from initcheck import Builder, FailureMode, Finding, Need, Op, Severity
 from initcheck_rules.first_loss import expected_loss, find_vocabulary
 from initcheck_rules.wording import scheme_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from initcheck import Analysis, Graph
     from initcheck_rules.first_loss import FirstLoss as Loss
@@ -22,7 +22,7 @@ __all__ = ["FirstLoss"]
 CONDENSED = 2.0
 """Times ln C: Gaussian logits reach it at variance 2 ln C, where the softmax condenses on a few tokens."""
 
-LOUD: Mapping[Optimizer, float] = {Optimizer.SGD: 5.0, Optimizer.ADAM: 5.0}
+LOUD = 5.0
 """Times ln C from which a note becomes a warning.
 
 Networks of ten classes that start at 4 to 20 times ln 10 were trained and learn (residual networks with batch
@@ -70,9 +70,7 @@ class FirstLoss:
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRAPH, Need.SIGNAL, Need.INITIALIZATION})
     subsumes: ClassVar[frozenset[str]] = frozenset()
 
-    loud: Mapping[Optimizer, float] = field(
-        default_factory=lambda: LOUD, metadata={"doc": "first loss, times ln C, from which it is a warning"}
-    )
+    loud: float = field(default=LOUD, metadata={"doc": "first loss, times ln C, from which it is a warning"})
 
     def check(self, analysis: Analysis) -> Iterator[Finding]:
         """At most one finding."""
@@ -86,8 +84,8 @@ class FirstLoss:
 
     def _finding(self, analysis: Analysis, vocabulary: Vocabulary, first: Loss) -> Finding:
         uniform = math.log(vocabulary.classes)
-        warns = first.loss >= self.loud[analysis.optimizer] * uniform
-        bound = self.loud[analysis.optimizer] if warns else CONDENSED
+        warns = first.loss >= self.loud * uniform
+        bound = self.loud if warns else CONDENSED
         signal = analysis.forward.signals.get(vocabulary.head.node.outputs[0])
         law = vocabulary.head.weight.distribution if vocabulary.head.weight is not None else None
         own = f", and {first.own:.3g} for the token just read" if first.own > uniform else ""
