@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from initcheck.analysis import Analysis, Layer, Optimizer
+    from initcheck.attention import AttentionFacts
     from initcheck.builder import Builder
     from initcheck.construction import (
         BuiltParameter,
@@ -48,6 +49,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "analysis": ("Analysis", "Layer", "Optimizer"),
+    "attention": ("AttentionFacts",),
     "builder": ("Builder",),
     "construction": (
         *("BuiltParameter", "CallSite", "Construction", "DeferredDifference", "DeferredRoute", "Effect", "Write"),
@@ -80,6 +82,7 @@ _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Analysis",
+    "AttentionFacts",
     "Axis",
     "Bounds",
     "Builder",

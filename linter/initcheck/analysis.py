@@ -15,6 +15,7 @@ from initcheck.structure import Structure, find_structure
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from initcheck.attention import AttentionFacts
     from initcheck.distribution import Distribution
     from initcheck.gradient_path import GradientStep
     from initcheck.report import LayerRow, Summary
@@ -115,6 +116,13 @@ class Analysis:
         from initcheck.gradient_path import gradient_path
 
         return gradient_path(self.graph, self.structure, self.forward.signals, self.backward)
+
+    @cached_property
+    def attention(self) -> tuple[AttentionFacts, ...]:
+        """Every attention on the way to the main output whose logits are known, in order (mean field)."""
+        from initcheck.attention import find_attention
+
+        return find_attention(self.graph, self.structure, self.forward)
 
     @cached_property
     def typical_backward(self) -> Backward:

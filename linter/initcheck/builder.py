@@ -135,6 +135,20 @@ class Builder:
         attributes = {"kind": kind, "epsilon": 1e-5, "axes": (-1,), "training": training, "folded": False}
         return self.node(Op.NORMALIZE, tuple(inputs), shape, attributes, path=path, kind=f"{kind}_norm")
 
+    def attention(self, query: str, key: str, value: str, *, scale: float | None = None, path: str = "") -> str:
+        """softmax(scale · query keyᵀ) value over the last two axes, spelled out; the scale is 1/√width by default."""
+        *outer, queries, width = self.shape(query)
+        *before, keys, _ = self.shape(key)
+        path = path or self._next_path()
+        order = (*range(len(before)), len(before) + 1, len(before))
+        turned = self.node(Op.TRANSPOSE, (key,), (*before, width, keys), {"permutation": order}, path=path)
+        scores = (*outer, queries, keys)
+        logits = self.node(Op.MATMUL, (query, turned), scores, {"scale": 1.0}, path=path)
+        logits = self.scale(logits, width**-0.5 if scale is None else scale)
+        weights = self.node(Op.SOFTMAX, (logits,), scores, {"axis": -1}, path=path)
+        mixed = (*outer, queries, self.shape(value)[-1])
+        return self.node(Op.MATMUL, (weights, value), mixed, {"scale": 1.0}, path=path)
+
     def combine(self, op: Op, first: str, second: str, *, path: str = "") -> str:
         """``ADD``, ``MUL`` and the like of two values, parameters or constants, with broadcasting."""
         shape = np.broadcast_shapes(self.shape(first), self.shape(second))

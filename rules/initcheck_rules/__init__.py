@@ -7,6 +7,9 @@ from initcheck_rules.ini102_exploding_signal import ExplodingSignal
 from initcheck_rules.ini103_wrong_fan import WrongFan
 from initcheck_rules.ini104_shifted_weights import ShiftedWeights
 from initcheck_rules.ini201_residual_explosion import ResidualExplosion
+from initcheck_rules.ini202_unscaled_residual_projections import UnscaledResidualProjections
+from initcheck_rules.ini203_post_norm_depth import PostNormDepth
+from initcheck_rules.ini204_branch_dominates import BranchDominates
 from initcheck_rules.ini301_width_reciprocal_sum import WidthReciprocalSum
 from initcheck_rules.ini302_dead_width import DeadWidth
 from initcheck_rules.ini401_non_finite_weight import NonFiniteWeight
@@ -17,6 +20,9 @@ from initcheck_rules.ini405_scale_outlier import ScaleOutlier
 from initcheck_rules.ini407_identical_draws import IdenticalDraws
 from initcheck_rules.ini408_dead_product import DeadProduct
 from initcheck_rules.ini502_exploding_gradient import ExplodingGradient
+from initcheck_rules.ini504_attention_logits import AttentionLogits
+from initcheck_rules.ini505_rank_collapse import RankCollapse
+from initcheck_rules.ini506_first_loss import FirstLoss
 from initcheck_rules.ini601_unwritten_parameter import UnwrittenParameter
 from initcheck_rules.ini602_deferred_init_differs import DeferredInitDiffers
 from initcheck_rules.ini603_overwritten_init import OverwrittenInit
@@ -33,6 +39,9 @@ RULES = (
     WrongFan,
     ShiftedWeights,
     ResidualExplosion,
+    UnscaledResidualProjections,
+    PostNormDepth,
+    BranchDominates,
     WidthReciprocalSum,
     DeadWidth,
     NonFiniteWeight,
@@ -43,6 +52,9 @@ RULES = (
     IdenticalDraws,
     DeadProduct,
     ExplodingGradient,
+    AttentionLogits,
+    RankCollapse,
+    FirstLoss,
     UnwrittenParameter,
     DeferredInitDiffers,
     OverwrittenInit,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from initcheck import Analysis, Layer, Residual
 
-__all__ = ["Misplaced", "find_misplaced"]
+__all__ = ["Misplaced", "find_misplaced", "writers_of"]
 
 FEWEST_ADDITIONS = 4
 """Residual additions from which a scale can be told to come from their number."""
@@ -57,7 +57,7 @@ def find_misplaced(analysis: Analysis) -> Iterator[Misplaced]:
     inner: list[Layer] = []
     for residual in residuals.values():
         on_branch = [layer for layer in analysis.layers if layer.on_branch == residual.node and _is_fixed(layer)]
-        ending = _writers(analysis, residual)
+        ending = writers_of(analysis, residual)
         writers = [layer for layer in on_branch if layer.node.name in ending]
         inner += (layer for layer in on_branch if layer.node.name not in ending)
         if len(writers) == 1:
@@ -91,7 +91,7 @@ def _alike(one: Layer, other: Layer, decades: float) -> bool:
     return abs(log10_scale(one) - log10_scale(other) - decades) <= error + ROUNDING
 
 
-def _writers(analysis: Analysis, residual: Residual) -> frozenset[str]:
+def writers_of(analysis: Analysis, residual: Residual) -> frozenset[str]:
     """Weighted nodes from which the branch reaches the addition without another one."""
     weighted = {layer.node.name for layer in analysis.layers}
     found: set[str] = set()

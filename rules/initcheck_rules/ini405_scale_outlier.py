@@ -60,7 +60,7 @@ class ScaleOutlier:
     failure_mode: ClassVar[FailureMode] = FailureMode.EXPLODING
     severity: ClassVar[Severity] = Severity.WARNING
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRAPH, Need.SIGNAL, Need.INITIALIZATION})
-    subsumes: ClassVar[frozenset[str]] = frozenset()
+    subsumes: ClassVar[frozenset[str]] = frozenset({"INI204"})
 
     bounds: Mapping[Optimizer, Bounds] = field(default_factory=lambda: SIGNAL_GAIN)
 

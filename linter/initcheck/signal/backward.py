@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from initcheck.signal.law import Argument
     from initcheck.structure import Structure
 
-__all__ = ["Backward", "propagate_back"]
+__all__ = ["Backward", "logits_of", "projection", "propagate_back"]
 
 _OPAQUE = OpaqueAdjoint()
 _MOVES = frozenset({Op.RESHAPE, Op.TRANSPOSE, Op.EXPAND, Op.IDENTITY, Op.SLICE, Op.SPLIT, Op.CONCAT, Op.MUL, Op.ADD})
@@ -98,17 +98,17 @@ def _shared_widths(graph: Graph, structure: Structure) -> dict[str, int]:
     for node in graph.nodes:
         if node.op is Op.ATTENTION:
             logits, keys, values = node, node.inputs[1], node.inputs[2]
-        elif node.op is Op.MATMUL and (found := _logits_of(structure, node.inputs[0])) is not None:
+        elif node.op is Op.MATMUL and (found := logits_of(structure, node.inputs[0])) is not None:
             logits, keys, values = found, found.inputs[1], node.inputs[1]
         else:
             continue
-        first, second = _projection(structure, keys), _projection(structure, values)
+        first, second = projection(structure, keys), projection(structure, values)
         if first is not None and second is not None and first.inputs[0] == second.inputs[0]:
             widths[logits.name] = int(first.attributes["fan_in"])
     return widths
 
 
-def _logits_of(structure: Structure, name: str) -> Node | None:
+def logits_of(structure: Structure, name: str) -> Node | None:
     """The product of queries and keys behind attention weights; None where there is no softmax on the way."""
     softmax = False
     while (node := structure.producer.get(name)) is not None:
@@ -121,7 +121,7 @@ def _logits_of(structure: Structure, name: str) -> Node | None:
     return None
 
 
-def _projection(structure: Structure, name: str) -> Node | None:
+def projection(structure: Structure, name: str) -> Node | None:
     """The linear map whose result reaches a value by moves of its elements only."""
     while (node := structure.producer.get(name)) is not None:
         if node.op is Op.LINEAR:

@@ -112,6 +112,9 @@ _SINGLE: Mapping[Op, Callable[[Node], tuple[str, Attributes]]] = {
     Op.ELEMENTWISE: _elementwise,
     Op.NORMALIZE: _normalize,
     Op.CONCAT: lambda node: ("Concat", {"axis": node.attributes["axis"]}),
+    Op.MATMUL: lambda node: ("MatMul" if node.attributes.get("scale", 1.0) == 1.0 else "", {}),
+    Op.SOFTMAX: lambda node: ("Softmax", {"axis": node.attributes["axis"]}),
+    Op.TRANSPOSE: lambda node: ("Transpose", {"perm": node.attributes["permutation"]}),
     Op.OPAQUE: _opaque,
 }
 """Operation -> the one operator it is, and its attributes; no operator where there is none."""

@@ -1,0 +1,183 @@
+"""INI504: attention looks at one key at random, because its logits are too large for the number of keys."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from initcheck import Bounds, Builder, FailureMode, Finding, Need, Optimizer, Severity
+from initcheck_rules.wording import count_of, scheme_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from initcheck import Analysis, AttentionFacts, Graph, Node
+
+__all__ = ["AttentionLogits"]
+
+LOGITS: Mapping[Optimizer, Bounds] = {Optimizer.SGD: Bounds(1.0, 2.0), Optimizer.ADAM: Bounds(1.0, 2.0)}
+"""Variance of the logits over keys, times ln T.
+
+In the random energy model of T energies of variance v the softmax is spread over a power of T keys while v < 2 ln T
+and sits on a few from there on, whatever T. Below v = ln T what it leaves is more than √T keys.
+"""
+
+FEWEST_KEYS = 8
+"""Keys from which the limit of many of them says something."""
+
+UNSCALED = 2.0
+"""Factor on the scores, times √d, from which the division by √d is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionLogits:
+    """Attention looks at one key at random, because its logits are too large for the number of keys.
+
+    What it checks:
+        The variance over keys of the attention logits against ln T, for T keys (8 or more): a warning from ln T, an
+        error from 2 ln T, under any optimizer.
+
+    Why it fails:
+        The softmax of T Gaussian logits of variance v is that of a random energy model: from v = 2 ln T on its weight
+        sits on a few keys that the initial weights chose (entropy collapse). It then answers to a change of
+        queries and keys no more, their gradients vanish with 1 - Σ A², and the layer hands on single tokens.
+
+    Example:
+        ``softmax(q @ k.transpose(-2, -1))`` without the division by √d, or query and key weights of standard
+        deviation 0.2 at width 512.
+
+    Instead:
+        Divide the scores by √d; draw the query and key projections so that q and k keep the length of x (Xavier), or
+        normalise both before the product.
+
+    Limits:
+        Masks are not counted off the keys. Derived from the random energy model; no trained network settles the bounds.
+
+    References:
+        Derrida, Random-energy model (1981). Giorlandino and Goldt (arXiv 2505.24333). Zhai et al., Stabilizing
+        Transformer Training by Preventing Attention Entropy Collapse (arXiv 2303.06296).
+    """
+
+    code: ClassVar[str] = "INI504"
+    name: ClassVar[str] = "attention-logits"
+    failure_mode: ClassVar[FailureMode] = FailureMode.SATURATION
+    severity: ClassVar[Severity] = Severity.ERROR
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.GRAPH, Need.SIGNAL, Need.INITIALIZATION})
+    subsumes: ClassVar[frozenset[str]] = frozenset()
+
+    bounds: Mapping[Optimizer, Bounds] = field(
+        default_factory=lambda: LOGITS, metadata={"doc": "variance of the logits over keys, times ln T"}
+    )
+
+    def check(self, analysis: Analysis) -> Iterator[Finding]:
+        """One finding for all attentions of a segment that condense."""
+        bounds = self.bounds[analysis.optimizer]
+        groups: dict[str, list[AttentionFacts]] = {}
+        for facts in analysis.attention:
+            if facts.keys >= FEWEST_KEYS and bounds.judge(_ratio(facts)) is not Severity.OFF:
+                signal = analysis.forward.signals.get(facts.query)
+                groups.setdefault(f"segment {signal.segment}" if signal else "", []).append(facts)
+        for segment, group in groups.items():
+            yield self._finding(analysis, segment, group, bounds)
+
+    def _finding(self, analysis: Analysis, segment: str, group: Sequence[AttentionFacts], bounds: Bounds) -> Finding:
+        worst = max(group, key=_ratio)
+        severity = bounds.judge(_ratio(worst))
+        bound = bounds.error if severity is Severity.ERROR else bounds.warning
+        nodes = [node for facts in group for node in (facts.query_layer, facts.key_layer) if node is not None]
+        layers = tuple(dict.fromkeys(node.path or node.name for node in nodes)) or (worst.path,)
+        first = nodes[0] if nodes else worst.node
+        return Finding(
+            code=self.code,
+            name=self.name,
+            severity=severity,
+            failure_mode=self.failure_mode,
+            message=(
+                f"attention logits have variance {worst.logit_variance:.3g} over {worst.keys} keys, "
+                f"{_ratio(worst):.2g} ln {worst.keys} (bound {bound:g} ln {worst.keys}), "
+                f"in {count_of(len(group), 'attention') if len(group) > 1 else worst.path}"
+            ),
+            cause=_cause(analysis, worst),
+            help=_help(analysis, worst),
+            layers=layers,
+            location=first.location,
+            evidence={
+                "logit_variance": worst.logit_variance,
+                "keys": worst.keys,
+                "keys_seen": 1.0 / worst.same if worst.same > 0.0 else None,
+                "bound": bound * math.log(worst.keys),
+                "attentions": len(group),
+            },
+            segment=segment,
+            assumed=any(facts.assumed for facts in group),
+        )
+
+    @staticmethod
+    def bad() -> Graph:
+        """Query and key weights of a standard deviation that suits a much narrower layer."""
+        return _block("normal(0, 0.2)")
+
+    @staticmethod
+    def good() -> Graph:
+        """Those of Xavier."""
+        return _block("xavier_normal")
+
+
+def _ratio(facts: AttentionFacts) -> float:
+    return facts.logit_variance / math.log(facts.keys)
+
+
+def _scale(analysis: Analysis, facts: AttentionFacts) -> float:
+    """Factor between the inner product of what both projections give and the logits."""
+    scale = facts.scale
+    for name, layer in ((facts.query, facts.query_layer), (facts.key, facts.key_layer)):
+        drawn = analysis.signal_out_of(layer) if layer is not None else None
+        read = analysis.forward.signals.get(name)
+        if drawn is not None and read is not None and drawn.mean_square > 0.0:
+            scale *= math.sqrt(read.mean_square / drawn.mean_square)
+    return scale
+
+
+def _is_unscaled(analysis: Analysis, facts: AttentionFacts) -> bool:
+    """Whether dividing by √d would have been enough."""
+    factor = _scale(analysis, facts) ** 2 * facts.width
+    return factor >= UNSCALED**2 and facts.logit_variance / factor < math.log(facts.keys)
+
+
+def _cause(analysis: Analysis, facts: AttentionFacts) -> str:
+    seen = f"a query sees {1.0 / facts.same:.2g} of {facts.keys} keys" if facts.same > 0.0 else ""
+    if _is_unscaled(analysis, facts):
+        return f"the scores of width {facts.width} are multiplied by {_scale(analysis, facts):.2g}, not 1/√d; {seen}"
+    weights = [analysis.graph.weight(node) for node in (facts.query_layer, facts.key_layer) if node is not None]
+    schemes = dict.fromkeys(scheme_name(weight.distribution) for weight in weights if weight is not None)
+    drawn = " and ".join(schemes)
+    return f"queries and keys are drawn by {drawn}; {seen}" if drawn else seen
+
+
+def _help(analysis: Analysis, facts: AttentionFacts) -> str:
+    if _is_unscaled(analysis, facts):
+        return f"scores = q @ k.transpose(-2, -1) / {facts.width} ** 0.5"
+    layers = [node for node in (facts.query_layer, facts.key_layer) if node is not None]
+    stds = [_std(analysis, node) for node in layers]
+    if not stds or not all(std > 0.0 for std in stds):
+        return f"divide the scores by {math.sqrt(facts.logit_variance):.3g}, or normalise queries and keys before them"
+    # The variance is a product of both weights' variances: one standard deviation for both that makes it 1.
+    common = math.exp(sum(map(math.log, stds)) / len(stds)) * facts.logit_variance ** (-0.5 / len(stds))
+    return f"nn.init.normal_(layer.weight, std={common:.2g})"
+
+
+def _std(analysis: Analysis, node: Node) -> float:
+    weight = analysis.graph.weight(node)
+    return weight.distribution.std if weight is not None else 0.0
+
+
+def _block(init: str) -> Graph:
+    width = 128
+    b = Builder((4, 32, width))
+    normed = b.normalize(b.x)
+    query, key = (b.linear(normed, width, init, path=name) for name in ("query", "key"))
+    value = b.linear(normed, width, "xavier_normal", path="value")
+    mixed = b.attention(query, key, value, path="attention")
+    x = b.add(b.x, b.linear(mixed, width, "xavier_normal", path="out"))
+    return b.graph(b.linear(b.normalize(x), 10, "xavier_normal", path="head"))
