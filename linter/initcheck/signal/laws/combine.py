@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +24,7 @@ from initcheck.signal.operands import (
     output_layout,
 )
 from initcheck.signal.profile import joint, padded, pair_share, product
+from initcheck.signal.record import replace
 from initcheck.signal.signal import Logits, Signal, effective_elements
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class SumLaw:
         if isinstance(other, float):
             if x.logits is not None:
                 return x
-            return replace(x, table=x.table + sign * other).fresh()
+            return x.fresh(table=x.table + sign * other)
         if not isinstance(other, Factor):
             return None
         if x.logits is not None:
@@ -91,8 +91,7 @@ class SumLaw:
     ) -> Signal | None:
         if x.source.index == y.source.index:
             larger = x if math.prod(x.shape) >= math.prod(y.shape) else y
-            return replace(
-                larger,
+            return larger.fresh(
                 table=x.table + self.sign * y.table,
                 slope=x.slope + self.sign * y.slope,
                 stretch=x.stretch + self.sign * y.stretch,
@@ -101,7 +100,7 @@ class SumLaw:
                 profile=joint(
                     ((part.mean_square, padded(part.profile, len(shape))) for part in (x, y)),
                 ),
-            ).fresh()
+            )
         if x.logits is not None and y.logits is None and y.gain == 0.0:
             # A learned position bias spreads the logits over keys but does not see the input.
             return replace(x, logits=_spread(x.logits, y.variance))
@@ -400,7 +399,7 @@ def _multiply_factor(x: Signal, factor: Factor, shape: tuple[int, ...], axes: Ax
         x,
         shape=shape,
         axes=axes,
-        noise=x.noise(),
+        noise=x.noise,
         alignment=x.own_alignment,
         coherence=combined((factor.mean / math.sqrt(factor.mean_square or 1.0), x.own_coherence)),
         parents=(x,),
@@ -431,7 +430,7 @@ def _multiply_independent(
         level * max(across + coherent * left.mean_square * right.mean_square, 0.0),
         level * (right.pair_position * left.pair_perturbation + left.pair_position * right.pair_perturbation),
     )
-    noise = combined((1.0, x.noise()), (1.0, y.noise()))
+    noise = combined((1.0, x.noise), (1.0, y.noise))
     both = square_product_variance(x, y)
     if both > 0.0:
         # A mean of so heavy tails is nearly log-normal.

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from initcheck.signal.functions import FUNCTIONS, apply
 from initcheck.signal.law import Argument, Context, moments_of
 from initcheck.signal.marginal import shape_of
+from initcheck.signal.record import replace
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class DropoutLaw:
                 x,
                 shape=x.shape,
                 axes=x.axes,
-                noise=x.noise(),
+                noise=x.noise,
                 parents=(x,),
                 uncertainty=x.uncertainty**2,
                 marginal=shape_of(x),
