@@ -37,7 +37,7 @@ def gradient(found: Gradient, signal: Signal) -> float:
     square, positions = found.mean_square, max(signal.positions, 1)
     correlation = min(max(found.pair_position(signal) / square, 0.0), 1.0) if square > 0.0 else 0.0
     share = 1.0 / positions + (1.0 - 1.0 / positions) * correlation**2
-    return _of_normal(found.power(), square, signal.units / share)
+    return _of_normal(found.power, square, signal.units / share)
 
 
 def parameter_gradient(square: float, size: int) -> float:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import torch
-from onnx_writer import write
 from rule_networks import findings, reported
 from torch import nn
 from torch_networks import from_torch
 
 from initcheck import Builder, Op, Severity, check
+from initcheck.testing import write_onnx
 from initcheck_rules import RULES
 
 if TYPE_CHECKING:
@@ -228,6 +228,6 @@ def test_copies_in_a_file_are_known_by_their_bytes(same: bool, tmp_path: Path) -
     b = Builder()
     x = b.activation(b.linear(b.x, 64, first, path="layers.0"))
     x = b.activation(b.linear(x, 64, second, path="layers.1"))
-    write(b.graph(b.linear(x, 10, path="head")), tmp_path / "model.onnx")
+    write_onnx(b.graph(b.linear(x, 10, path="head")), tmp_path / "model.onnx")
     report = check(tmp_path / "model.onnx", rules=[rule() for rule in RULES])
     assert [item.finding.code for item in report.findings] == (["INI407"] if same else [])

@@ -28,7 +28,7 @@ Sent: TypeAlias = "Gradient | float | None"
 """What an adjoint sends to one input: a gradient to an activation, the mean square of its gradient to a parameter."""
 
 
-@dataclass(slots=True)
+@dataclass
 class BackwardContext:
     """What adjoints need beside their arguments.
 
@@ -140,7 +140,7 @@ def summed(gradient: Gradient, y: Signal, context: BackwardContext) -> Summed:
     variance of a sum of n_eff squares g² with Gaussian ξ: 5/n for ReLU, 2/n for a linear map, the same as forward
     (THEORY 2.9).
     """
-    power = gradient.power()
+    power = gradient.power
     square = expectation(power)
     positions, samples = gradient.pair_position(y), gradient.pair_sample(y)
     common = 0.0 if gradient.common is None else expectation(gradient.common * NODES)

@@ -8,13 +8,14 @@ and so does an addition to a value with a mean. On a residual stream both persis
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from initcheck.signal.log_mean import log_mean, log_mean_of_groups
 from initcheck.signal.quadrature import NODES, TERMS, WEIGHTS, Table, expectation, hermite_coefficients, smoothed
+from initcheck.signal.record import replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,7 +62,7 @@ def combined(*parts: tuple[float, Mapping[int, float]]) -> Noise:
     return {index: c for index, c in result.items() if abs(c) > 1e-9}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Averaging:
     """A mean over units and positions of functions of z.
 
@@ -158,7 +159,7 @@ def pattern(source: Source, mean: Averaging) -> Pattern:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Response:
     """How the statistics of x = f(x0) follow those of its source, and what their units add.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from initcheck.graph import WEIGHTED, Axis, Constant, Graph, Node, Op
@@ -14,6 +14,7 @@ from initcheck.signal.laws import LAWS
 from initcheck.signal.laws.opaque import OpaqueLaw
 from initcheck.signal.laws.shape import moved_constant
 from initcheck.signal.ledger import Contribution, Quantity, contributions
+from initcheck.signal.record import replace
 from initcheck.signal.segments import Segment, find_segments
 from initcheck.signal.settling import Settling
 from initcheck.signal.signal import Signal
@@ -169,8 +170,7 @@ class _Fold:
     def _aligned(self, name: str, signal: Signal) -> Signal:
         """Name what the response has along the value by chance, and merge what no other living value shares."""
         if name in self.structure.bottlenecks and len(signal.source.scale_response) > 1:
-            power = math.fsum(c * c for c in signal.source.scale_response.values())
-            merged = {self.context.next_index(): math.sqrt(power)}
+            merged = {self.context.next_index(): math.sqrt(signal.source.response_power)}
             signal = replace(signal, source=replace(signal.source, scale_response=merged, shift_response={}))
         readers = self.structure.consumers.get(name, ())
         if signal.own_response is not None or all(reader.op in _SUMS_NOTHING for reader in readers):

@@ -10,13 +10,14 @@ that ends in a rectifier amplifies (THEORY 2.10).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from initcheck.signal.profile import joint
 from initcheck.signal.quadrature import WEIGHTS, Table, expectation, hermite_powers, pair_moment
+from initcheck.signal.record import derived, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -31,7 +32,7 @@ _KEPT_CARRIERS = 3
 """A residual stream collects a carrier per branch: beyond the most, all but the strongest become one."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Gradient:
     """Gradient of the loss with respect to a value, for an independent standard normal cotangent at the main output.
 
@@ -63,11 +64,12 @@ class Gradient:
     balanced: bool = False
     assumed: bool = False
 
-    @property
+    @derived("carriers", "common")
     def mean_square(self) -> float:
         """E[g²] per element."""
-        return expectation(self.power())
+        return expectation(self.power)
 
+    @derived("carriers", "common")
     def power(self) -> Table:
         """E[g² | z] on the nodes."""
         total = np.zeros_like(WEIGHTS)

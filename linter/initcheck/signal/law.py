@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
@@ -21,6 +21,7 @@ from initcheck.signal.quadrature import (
     hermite_powers,
     pair_moment,
 )
+from initcheck.signal.record import replace
 from initcheck.signal.signal import Signal, Source, effective_elements, gaussian_table
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ Argument: TypeAlias = "Signal | Parameter | Constant | None"
 """Input of a law; None for an absent optional input, an integer activation or an unknown value."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Moments:
     """Second moments of a value under construction.
 
@@ -256,24 +257,7 @@ class Context:
             spread_sample=like.source.spread_sample if spread is None else spread[1],
             uncertainty=uncertainty,
         )
-        return replace(
-            like,
-            source=source,
-            table=base,
-            slope=slope,
-            stretch=base,
-            shape=shape,
-            axes=axes,
-            profile=profile,
-            own_noise=None,
-            own_excess={},
-            own_coherence={},
-            own_alignment={},
-            own_drift=0.0,
-            own_response=None,
-            logits=None,
-            mixing=None,
-        )
+        return like.fresh(source=source, table=base, slope=slope, stretch=base, shape=shape, axes=axes, profile=profile)
 
     def _aligned(
         self, response: Mapping[int, float], perturbation: float, mean_square: float, elements: float
@@ -313,11 +297,11 @@ def _typical(
     Where lengths that fluctuate apart are added up, the sum fluctuates less than they do: what its typical length had
     been lowered by beyond that is given back, to second order ½ (Σ w Var - Var Σ).
     """
-    known = {k for parent in parents for k in parent.noise()}
+    known = {k for parent in parents for k in parent.noise}
     shift = -0.5 * math.fsum(c * c for k, c in noise.items() if k not in known)
     shift += math.fsum(w * w * parent.drift() for w, parent in zip(weights, parents, strict=True))
     if sum(weights) <= 1.0 + 1e-9:
-        parts = [parent.inherited_noise() for parent in parents]
+        parts = [parent.inherited_noise for parent in parents]
         apart = math.fsum(w * math.fsum(c * c for c in part.values()) for w, part in zip(weights, parts, strict=True))
         together = combined(*zip(weights, parts, strict=True))
         second_order = 0.5 * max(apart - math.fsum(c * c for c in together.values()), 0.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from initcheck.graph import Axis, Constant, Parameter
 from initcheck.signal.law import Argument, Context, Moments, moments_of
 from initcheck.signal.profile import levelled, pair_share, restricted
+from initcheck.signal.record import replace
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ MASKED = -1e4
 """Values below this in an additive array switch a position off."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Factor:
     """A tensor that no input changes: a parameter used as a value, or a constant array.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,6 +20,7 @@ from initcheck.signal.fluctuation import (
     powers_of,
     response,
 )
+from initcheck.signal.record import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

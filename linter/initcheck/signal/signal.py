@@ -8,8 +8,8 @@ operations, needs no pattern (THEORY 2.1).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,13 +18,13 @@ from initcheck.signal.fluctuation import Noise, averaging, combined, response
 from initcheck.signal.profile import powered
 from initcheck.signal.quadrature import (
     NODES,
-    WEIGHTS,
     Table,
     cumulative,
     expectation,
     hermite_powers,
     pair_moment,
 )
+from initcheck.signal.record import derived, replace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +39,7 @@ __all__ = ["Logits", "Mixing", "Signal", "Source", "effective_elements", "gaussi
 _NEGLIGIBLE = 1e-9
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Source:
     """A random variable x0 = base(z), z ~ N(0, 1), one per unit, position and sample.
 
@@ -100,8 +100,18 @@ class Source:
     group_variance: float = 0.0
     uncertainty: float = 0.0
 
+    @derived("base")
+    def mean_square(self) -> float:
+        """E[x0²]."""
+        return expectation(self.base * self.base)
 
-@dataclass(frozen=True, slots=True)
+    @derived("scale_response")
+    def response_power(self) -> float:
+        """Variance of ζ."""
+        return math.fsum(c * c for c in self.scale_response.values())
+
+
+@dataclass(frozen=True)
 class Logits:
     """What makes a signal attention logits.
 
@@ -139,7 +149,7 @@ class Mixing:
     profile: Profile | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Signal:
     """An activation x = table(z), with shape and history.
 
@@ -169,8 +179,6 @@ class Signal:
             a combination of independent variables; None while nobody asked.
         logits: Set on attention logits.
         mixing: Set on attention weights.
-        mean_square: E[x²], filled in.
-        mean: E[x], filled in.
     """
 
     source: Source
@@ -193,33 +201,36 @@ class Signal:
     own_response: Mapping[int, float] | None = None
     logits: Logits | None = None
     mixing: Mixing | None = None
-    mean_square: float = field(init=False)
-    mean: float = field(init=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "mean_square", float(WEIGHTS @ (self.table * self.table)))
-        object.__setattr__(self, "mean", float(WEIGHTS @ self.table))
+    @derived("table")
+    def mean_square(self) -> float:
+        """E[x²]."""
+        return expectation(self.table * self.table)
+
+    @derived("table")
+    def mean(self) -> float:
+        """E[x]."""
+        return expectation(self.table)
 
     @property
     def variance(self) -> float:
         """Variance over units: mean square less the squared coherent mean."""
         return max(self.mean_square - self.mean * self.mean, 0.0)
 
-    @property
+    @derived("source", "slope", "stretch")
     def gain(self) -> float:
         """Mean-square response to an independent unit perturbation of the input (THEORY 2.11).
 
         What moves the source along itself moves x along its stretch, the rest meets the slope.
         """
         source = self.source
-        across = float(WEIGHTS @ (self.slope * self.slope)) * source.perturbation
+        across = self._slope_square * source.perturbation
         if not source.scale_response:
             return across
-        power = math.fsum(c * c for c in source.scale_response.values())
-        along = min(power * float(WEIGHTS @ (source.base * source.base)), source.perturbation)
+        along = min(source.response_power * source.mean_square, source.perturbation)
         if along <= 0.0:
             return across
-        stretched = float(WEIGHTS @ (self.stretch * self.stretch)) / float(WEIGHTS @ (source.base * source.base))
+        stretched = expectation(self.stretch * self.stretch) / source.mean_square
         return across + along * (stretched - across / source.perturbation)
 
     @property
@@ -227,22 +238,22 @@ class Signal:
         """Small-perturbation gain since the start of the segment."""
         return self.gain / self.reference if self.reference > 0.0 else 0.0
 
-    @property
+    @derived("source", "table")
     def pair_position(self) -> float:
         """E[x_a x_b], two positions of one sample, same unit; where a profile exists, positions of mean length."""
         return self._pair(self.source.rho_position)
 
-    @property
+    @derived("source", "table")
     def pair_sample(self) -> float:
         """E[x x'], two samples, same unit and position."""
         return self._pair(self.source.rho_sample)
 
-    @property
+    @derived("source", "slope")
     def pair_gain(self) -> float:
         """E[δx_a δx_b], two positions of one sample, same unit; where a profile exists, positions of mean length."""
         return self.source.perturbation * self.source.rho_perturbation * self._slope_pair()
 
-    @property
+    @derived("table", "source", "shape", "axes")
     def common(self) -> float:
         """Share of the mean square that the mean over all positions keeps, 1/T + (1 - 1/T) p/q."""
         if self.mean_square <= 0.0:
@@ -250,7 +261,7 @@ class Signal:
         single = 1.0 / max(self.positions, 1)
         return single + (1.0 - single) * max(self.pair_position, 0.0) / self.mean_square
 
-    @property
+    @derived("table", "stretch")
     def elasticity(self) -> float:
         """D ln(mean square) / d ln(mean square of x0)."""
         if self.mean_square <= 0.0:
@@ -262,17 +273,17 @@ class Signal:
         """Squared coefficient of variation over units of a unit's mean square (THEORY 2.6)."""
         return self.elasticity**2 * self.source.unit_variation if self.source.unit_variation else 0.0
 
-    @property
+    @derived("shape", "axes")
     def units(self) -> int:
         """Number of features."""
         return self._size(Axis.FEATURE)
 
-    @property
+    @derived("shape", "axes")
     def positions(self) -> int:
         """Number of positions."""
         return self._size(Axis.POSITION)
 
-    @property
+    @derived("table")
     def is_gaussian(self) -> bool:
         """Whether the table is linear in z."""
         mean, slope = self.mean, expectation(self.table * NODES)
@@ -299,11 +310,13 @@ class Signal:
         tails = ends[0] * (self.table[0] <= limit) + (1.0 - ends[-1]) * (self.table[-1] <= limit)
         return float(below @ np.diff(ends) + tails)
 
-    def inherited_noise(self) -> Noise:
+    @derived("source", "table", "stretch")
+    def inherited_noise(self) -> Mapping[int, float]:
         """Ln M of x as a linear combination of independent variables, without what the units of its source add."""
         return combined((self.elasticity, self.source.noise))
 
-    def noise(self) -> Noise:
+    @derived("source", "table", "stretch", "own_noise")
+    def noise(self) -> Mapping[int, float]:
         """Ln M of x as a linear combination of independent variables, that of its own finite width included."""
         elasticity = self.elasticity
         return combined(
@@ -312,21 +325,20 @@ class Signal:
 
     def diluted_noise(self, share: float) -> Noise:
         """What x adds to ln M of a sum of which it makes up a share: the smaller it is, the better the first order."""
-        return combined((share, self.noise()), (-share * (1.0 - min(abs(share), 1.0)), self.own_excess))
+        return combined((share, self.noise), (-share * (1.0 - min(abs(share), 1.0)), self.own_excess))
 
     def mean_noise(self) -> Noise:
         """Fluctuation of the mean of x over its units, relative to the root mean square."""
         root = math.sqrt(self.mean_square) if self.mean_square > 0.0 else 1.0
-        return combined((0.5 * self.mean / root, self.noise()), (1.0, self.own_coherence))
+        return combined((0.5 * self.mean / root, self.noise), (1.0, self.own_coherence))
 
     def drift(self) -> float:
         """E ln M - ln q that the finite width of its own units gives x (THEORY 2.9); about minus half the variance."""
-        own = self.own_drift if self.own_noise is not None else response(self, averaging(self)).drift
-        return own + self.elasticity * self.source.own_drift
+        return self._unit_drift + self.elasticity * self.source.own_drift
 
     def log_length_variance(self) -> float:
         """Var[ln M] (nats squared) that has built up since the last normalisation (THEORY 2.9)."""
-        return math.fsum(c * c for c in self.noise().values())
+        return math.fsum(c * c for c in self.noise.values())
 
     def scale_response(self) -> dict[int, float]:
         """ζ of x: change of ln of its length under the perturbation, as a combination of independent variables."""
@@ -348,13 +360,12 @@ class Signal:
         squared and effective number of elements (THEORY 2.11, coherent part).
         """
         source, base = self.source, self.source.base
-        square = expectation(base * base)
+        square = source.mean_square
         if self.mean_square <= 0.0 or square <= 0.0 or not math.isfinite(self.mean_square):
             return 0.0
         if self.mean_square * square - expectation(self.table * base) ** 2 <= _NEGLIGIBLE * self.mean_square * square:
             return 0.0
-        power = math.fsum(c * c for c in source.scale_response.values())
-        across = max(source.perturbation - power * square, 0.0)
+        across = max(source.perturbation - source.response_power * square, 0.0)
         weight = self.slope * self.table
         left = expectation(weight * weight) - expectation(weight * base) ** 2 / square
         shared = source.rho_perturbation * max(source.rho_position, 0.0)
@@ -362,27 +373,16 @@ class Signal:
 
     def map(self, value: Table, slope: Table) -> Signal:
         """The signal f(x) for an elementwise f given by its value and derivative on this signal's table."""
-        return replace(
-            self,
-            table=value,
-            slope=slope * self.slope,
-            stretch=slope * self.stretch,
-            profile=self.profile if self.profile is None else powered(self.profile, self._exponent(value, slope)),
-        ).fresh()
+        profile = self.profile if self.profile is None else powered(self.profile, self._exponent(value, slope))
+        return self.fresh(table=value, slope=slope * self.slope, stretch=slope * self.stretch, profile=profile)
 
-    def fresh(self) -> Signal:
-        """The same values without what was worked out for the old ones: finite-width noise and attention state."""
-        return replace(
-            self,
-            own_noise=None,
-            own_excess={},
-            own_coherence={},
-            own_alignment={},
-            own_drift=0.0,
-            own_response=None,
-            logits=None,
-            mixing=None,
-        )
+    def fresh(self, **changes: Any) -> Signal:
+        """A copy without what was worked out for the old values: finite-width noise and attention state.
+
+        Args:
+            changes: Other fields to change, by name.
+        """
+        return replace(self, **_FRESH, **changes)
 
     def scaled(self, factor: float) -> Signal:
         """The signal c * x."""
@@ -399,6 +399,18 @@ class Signal:
             logits=logits,
             mixing=None,
         )
+
+    @derived("source", "table", "stretch", "shape", "axes", "profile", "own_noise", "own_drift")
+    def _unit_drift(self) -> float:
+        return self.own_drift if self.own_noise is not None else response(self, averaging(self)).drift
+
+    @derived("slope")
+    def _slope_square(self) -> float:
+        return expectation(self.slope * self.slope)
+
+    @derived("table")
+    def _powers(self) -> Table:
+        return hermite_powers(self.table)
 
     def _steepness(self) -> float:
         """D mean / d shift of x0: exact where x is affine in x0, whose own slope need not be 1 everywhere."""
@@ -417,12 +429,12 @@ class Signal:
     def _pair(self, rho: float) -> float:
         if rho >= 1.0:
             return self.mean_square
-        return pair_moment(hermite_powers(self.table), rho)
+        return pair_moment(self._powers, rho)
 
     def _slope_pair(self) -> float:
         """E[f'(z_a) f'(z_b)] at two positions of one sample."""
         if self.source.rho_position >= 1.0:
-            return float(WEIGHTS @ (self.slope * self.slope))
+            return self._slope_square
         return pair_moment(hermite_powers(self.slope), self.source.rho_position)
 
     def _exponent(self, value: Table, slope: Table) -> float:
@@ -432,6 +444,18 @@ class Signal:
 
     def _size(self, wanted: Axis) -> int:
         return math.prod((n for n, axis in zip(self.shape, self.axes, strict=True) if axis is wanted), start=1)
+
+
+_FRESH: Mapping[str, Any] = {
+    "own_noise": None,
+    "own_excess": {},
+    "own_coherence": {},
+    "own_alignment": {},
+    "own_drift": 0.0,
+    "own_response": None,
+    "logits": None,
+    "mixing": None,
+}
 
 
 def effective_elements(units: int, positions: int, shared: float) -> float:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from initcheck.graph import Axis, Node
 from initcheck.signal.law import Context, moments_of
 from initcheck.signal.laws.attention import composed
 from initcheck.signal.quadrature import expectation
+from initcheck.signal.record import replace
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +10,7 @@ import numpy as np
 from initcheck.graph import Axis
 from initcheck.signal.gradient import is_flat
 from initcheck.signal.quadrature import COARSE_NODES, COARSE_WEIGHTS, NODES, expectation
+from initcheck.signal.record import replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,7 @@ from initcheck.graph import Node, Parameter
 from initcheck.signal.adjoints.conditional import parameter_gradient
 from initcheck.signal.laws.normalization import affine, length_fluctuation, reciprocal, statistics_of
 from initcheck.signal.quadrature import NODES, expectation
+from initcheck.signal.record import replace
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +14,7 @@ from initcheck.signal.gradient import Gradient
 from initcheck.signal.operands import Factor, factors, operand
 from initcheck.signal.profile import product
 from initcheck.signal.quadrature import NODES, Table, expectation
+from initcheck.signal.record import replace
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:

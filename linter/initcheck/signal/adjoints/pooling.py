@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from initcheck.signal.adjoint import BackwardContext, Sent, summed
 from initcheck.signal.adjoints.convolution import scattered
 from initcheck.signal.profile import of_spatial, part_of, spatial
 from initcheck.signal.quadrature import COARSE_NODES, COARSE_WEIGHTS, NODES, WEIGHTS, Table, expectation
+from initcheck.signal.record import replace
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:

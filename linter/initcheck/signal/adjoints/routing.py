@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ import numpy as np
 from initcheck.signal.laws.cumulative import partial_sums
 from initcheck.signal.profile import levelled, pair_share
 from initcheck.signal.quadrature import NODES, Table, expectation
+from initcheck.signal.record import replace
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +11,7 @@ from initcheck.graph import Axis, Node, Parameter
 from initcheck.signal.adjoints.conditional import parameter_gradient, reduced
 from initcheck.signal.profile import levelled, part_of, permuted, reshaped, restricted
 from initcheck.signal.quadrature import NODES, WEIGHTS
+from initcheck.signal.record import replace
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ class SplitAdjoint:
                 continue
             found = True
             share = y.shape[axis] / max(x.shape[axis], 1)
-            total = total + share * g.power()
+            total = total + share * g.power
             weighted += share * g.mean_square
             position += share * g.mean_square * g.rho_position
             sample += share * g.mean_square * g.rho_sample

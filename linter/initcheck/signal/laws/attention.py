@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +12,7 @@ from initcheck.graph import Axis, Constant, Node, Parameter
 from initcheck.signal.law import Argument, Context, Moments, moments_of
 from initcheck.signal.overlaps import overlaps
 from initcheck.signal.profile import levelled, padded, pair_share, product
+from initcheck.signal.record import replace
 from initcheck.signal.signal import Logits, Mixing, Signal
 
 if TYPE_CHECKING:
@@ -54,8 +55,8 @@ def products(a: Signal, b: Signal, shape: tuple[int, ...], context: Context) -> 
     square = width * left.mean_square * right.mean_square + pairs
     perturbation = width * (left.mean_square * right.perturbation + right.mean_square * left.perturbation)
     spread = max(right.mean_square - right.pair_position, 0.0)
-    noise = a.noise()
-    for index, coefficient in b.noise().items():
+    noise = dict(a.noise)
+    for index, coefficient in b.noise.items():
         noise[index] = noise.get(index, 0.0) + coefficient
     axes = (*a.axes[:-2], Axis.POSITION, Axis.POSITION)[-len(shape) :]
     axes = (Axis.BATCH,) * (len(shape) - len(axes)) + axes
@@ -164,7 +165,7 @@ def mixed(mixing: Mixing, queries: int, values: Signal, shape: tuple[int, ...], 
         values,
         shape=shape,
         axes=(Axis.BATCH,) * (len(shape) - len(values.axes)) + values.axes[-len(shape) :],
-        noise=values.inherited_noise(),
+        noise=values.inherited_noise,
         parents=(values,),
         uncertainty=values.uncertainty**2,
         profile=profile,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +14,7 @@ from initcheck.signal.laws.product import multiply
 from initcheck.signal.marginal import extreme_marginal
 from initcheck.signal.operands import Factor, Operand, join, operand, output_layout
 from initcheck.signal.quadrature import COARSE_NODES, COARSE_WEIGHTS, NODES, expectation
+from initcheck.signal.record import replace
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _independent_extreme(
     variance = max(square - mean * mean, 0.0)
     rho_position = share * x.source.rho_position + (1.0 - share) * y.source.rho_position
     rho_sample = share * x.source.rho_sample + (1.0 - share) * y.source.rho_sample
-    noise = combined((share, x.inherited_noise()), (1.0 - share, y.inherited_noise()))
+    noise = combined((share, x.inherited_noise), (1.0 - share, y.inherited_noise))
     result = context.create(
         Moments(
             square,
@@ -142,4 +142,4 @@ def _pointwise(condition: Signal, first: Operand, second: Operand) -> Signal | N
             return None
     table, slope, stretch = (np.where(picked, a, b) for a, b in zip(*sides, strict=True))
     like = next((side for side in (first, second) if isinstance(side, Signal)), condition)
-    return replace(like, table=table, slope=slope, stretch=stretch).fresh()
+    return like.fresh(table=table, slope=slope, stretch=stretch)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,6 +21,7 @@ from initcheck.signal.operands import (
     output_layout,
 )
 from initcheck.signal.profile import joint, padded, pair_share
+from initcheck.signal.record import replace
 from initcheck.signal.signal import Logits, Signal, effective_elements
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class SumLaw:
         if isinstance(other, float):
             if x.logits is not None:
                 return x
-            return replace(x, table=x.table + sign * other).fresh()
+            return x.fresh(table=x.table + sign * other)
         if not isinstance(other, Factor):
             return None
         if x.logits is not None:
@@ -88,8 +88,7 @@ class SumLaw:
     ) -> Signal | None:
         if x.source.index == y.source.index:
             larger = x if math.prod(x.shape) >= math.prod(y.shape) else y
-            return replace(
-                larger,
+            return larger.fresh(
                 table=x.table + self.sign * y.table,
                 slope=x.slope + self.sign * y.slope,
                 stretch=x.stretch + self.sign * y.stretch,
@@ -98,7 +97,7 @@ class SumLaw:
                 profile=joint(
                     ((part.mean_square, padded(part.profile, len(shape))) for part in (x, y)),
                 ),
-            ).fresh()
+            )
         if x.logits is not None and y.logits is None and y.gain == 0.0:
             # A learned position bias spreads the logits over keys but does not see the input.
             return replace(x, logits=_spread(x.logits, y.variance))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from functools import lru_cache
 from itertools import product
 from typing import TYPE_CHECKING
@@ -27,6 +26,7 @@ from initcheck.signal.laws.linear import (
 )
 from initcheck.signal.profile import Profile, of_spatial
 from initcheck.signal.profile import spatial as spatial_profile
+from initcheck.signal.record import replace
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:

@@ -65,7 +65,7 @@ class CumulateLaw:
                 x,
                 shape=x.shape,
                 axes=x.axes,
-                noise=x.noise(),
+                noise=x.noise,
                 parents=(x,),
                 uncertainty=x.uncertainty**2,
                 profile=profile,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +11,7 @@ from initcheck.graph import Axis
 from initcheck.signal.axes import channel_axes, token_axes
 from initcheck.signal.law import Argument, Context, Moments
 from initcheck.signal.marginal import LEVELS, Marginal
+from initcheck.signal.record import replace
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +10,7 @@ from initcheck.signal.functions import FUNCTIONS, apply
 from initcheck.signal.law import Argument, Context, moments_of
 from initcheck.signal.marginal import shape_of
 from initcheck.signal.quadrature import hermite_powers, pair_moment
+from initcheck.signal.record import replace
 from initcheck.signal.signal import Logits, Signal
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class DropoutLaw:
                 x,
                 shape=x.shape,
                 axes=x.axes,
-                noise=x.noise(),
+                noise=x.noise,
                 parents=(x,),
                 uncertainty=x.uncertainty**2,
                 marginal=shape_of(x),

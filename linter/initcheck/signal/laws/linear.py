@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +15,7 @@ from initcheck.signal.fluctuation import combined, common_elasticity, correlatio
 from initcheck.signal.law import Argument, Context, Moments, moments_of
 from initcheck.signal.profile import joint, pair_share
 from initcheck.signal.quadrature import hermite_powers, pair_moment
+from initcheck.signal.record import replace
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:

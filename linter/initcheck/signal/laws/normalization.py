@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +14,7 @@ from initcheck.signal.marginal import shape_of
 from initcheck.signal.operands import Factor, operand
 from initcheck.signal.profile import joint, levelled, pair_share, product, root_share
 from initcheck.signal.quadrature import NODES, Table, expectation
+from initcheck.signal.record import replace
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class NormalizeLaw:
             x,
             shape=x.shape,
             axes=x.axes,
-            noise={} if kind == "batch" else {k: kept * c for k, c in x.noise().items() if kept > 1e-6},
+            noise={} if kind == "batch" else {k: kept * c for k, c in x.noise.items() if kept > 1e-6},
             scale_response={k: (1.0 if kind == "batch" else kept) * c for k, c in x.scale_response().items()},
             realized=True,
             uncertainty=(kept * x.uncertainty) ** 2,
@@ -313,4 +314,4 @@ def _stored_statistics(x: Signal, args: Sequence[Argument], epsilon: float) -> S
         return None
     factor = math.copysign(math.sqrt(gamma.mean_square / (variance + epsilon)), gamma.mean)
     scaled = x.scaled(factor)
-    return replace(scaled, table=scaled.table + beta.mean - factor * mean).fresh()
+    return scaled.fresh(table=scaled.table + beta.mean - factor * mean)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -16,6 +15,7 @@ from initcheck.signal.laws.convolution import window_sums
 from initcheck.signal.marginal import quantile_marginal, shape_of
 from initcheck.signal.profile import levelled, of_spatial, pair_share, spatial
 from initcheck.signal.quadrature import NODES, expectation, normal_quantiles
+from initcheck.signal.record import replace
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def _averaged_noise(x: Signal, pairs: float, mean: float, square: float) -> tupl
     """
     single = 1.0 / max(x.positions, 2)
     moves = min(pairs / (1.0 - single) * x.common * x.mean_square / square, 1.0) if square > 0.0 else 0.0
-    noise = combined((1.0, x.noise()), (moves, x.own_alignment))
+    noise = combined((1.0, x.noise), (moves, x.own_alignment))
     moved = combined((math.sqrt(x.mean_square), x.mean_noise()))
     coherence = coherence_of(noise, moved, mean, square) if square > 0.0 else {}
     return noise, coherence, combined((1.0 - moves, x.own_alignment))
@@ -223,7 +223,7 @@ def maximum(x: Signal, count: int, context: Context, shape: tuple[int, ...], axe
         x,
         shape=shape,
         axes=axes,
-        noise=x.inherited_noise(),
+        noise=x.inherited_noise,
         parents=(x,),
         uncertainty=x.uncertainty**2,
         marginal=quantile_marginal(values, responses, np.full(values.shape, 1.0 / values.size)),
@@ -258,7 +258,7 @@ class PadLaw:
                 x,
                 shape=shape,
                 axes=x.axes,
-                noise=x.noise(),
+                noise=x.noise,
                 coherence=x.own_coherence,
                 alignment=x.own_alignment,
                 parents=(x,),
@@ -309,7 +309,7 @@ class ResizeLaw:
                 x,
                 shape=shape,
                 axes=x.axes,
-                noise=x.noise(),
+                noise=x.noise,
                 coherence=x.own_coherence,
                 alignment=x.own_alignment,
                 parents=(x,),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +24,7 @@ from initcheck.signal.operands import (
 )
 from initcheck.signal.profile import padded, product
 from initcheck.signal.quadrature import WEIGHTS
+from initcheck.signal.record import replace
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _multiply_factor(x: Signal, factor: Factor, shape: tuple[int, ...], axes: Ax
         x,
         shape=shape,
         axes=axes,
-        noise=x.noise(),
+        noise=x.noise,
         alignment=x.own_alignment,
         coherence=combined((factor.mean / math.sqrt(factor.mean_square or 1.0), x.own_coherence)),
         parents=(x,),
@@ -163,7 +163,7 @@ def _multiply_independent(
         level * max(across + coherent * left.mean_square * right.mean_square, 0.0),
         level * (right.pair_position * left.pair_perturbation + left.pair_position * right.pair_perturbation),
     )
-    noise = combined((1.0, x.noise()), (1.0, y.noise()))
+    noise = combined((1.0, x.noise), (1.0, y.noise))
     both = square_product_variance(x, y)
     if both > 0.0:
         # A mean of so heavy tails is nearly log-normal.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +15,7 @@ from initcheck.signal.laws.selection import largest
 from initcheck.signal.marginal import quantile_marginal
 from initcheck.signal.profile import levelled
 from initcheck.signal.quadrature import NODES, expectation
+from initcheck.signal.record import replace
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
@@ -135,7 +136,7 @@ def _sum_of_few(x: Signal, count: int, context: Context, shape: tuple[int, ...],
         x,
         shape=shape,
         axes=axes,
-        noise=x.noise(),
+        noise=x.noise,
         parents=(x,),
         realized=True,
         uncertainty=x.uncertainty**2,
@@ -186,7 +187,7 @@ def _over_some_features(
         x,
         shape=shape,
         axes=axes,
-        noise=x.inherited_noise(),
+        noise=x.inherited_noise,
         parents=(x,),
         uncertainty=x.uncertainty**2,
         profile=profile,

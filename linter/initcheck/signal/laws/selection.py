@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +11,7 @@ from initcheck.graph import Axis, Node
 from initcheck.signal.law import Argument, Context, Moments, moments_of
 from initcheck.signal.marginal import quantile_marginal
 from initcheck.signal.quadrature import NODES
+from initcheck.signal.record import replace
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def largest(
         x,
         shape=shape,
         axes=axes,
-        noise=x.noise(),
+        noise=x.noise,
         parents=(x,),
         realized=True,
         uncertainty=x.uncertainty**2,
@@ -120,7 +120,7 @@ class ScatterLaw:
             x,
             shape=shape,
             axes=x.axes,
-            noise=x.noise(),
+            noise=x.noise,
             parents=(x,),
             realized=True,
             uncertainty=x.uncertainty**2,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +15,7 @@ from initcheck.signal.law import Argument, Context, Moments
 from initcheck.signal.marginal import Marginal, mixture_marginal, shape_of
 from initcheck.signal.operands import Factor, aligned, factor_profile, factors, join, operand
 from initcheck.signal.profile import joint, levelled, padded, pair_share, part_of, permuted, reshaped, restricted
+from initcheck.signal.record import replace
 from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class ExpandLaw:
                 x,
                 shape=shape,
                 axes=axes,
-                noise=x.noise(),
+                noise=x.noise,
                 coherence=x.own_coherence,
                 alignment=x.own_alignment,
                 parents=(x,),
@@ -151,7 +152,7 @@ def renewed(
     level, profile = part_of(x.profile, starts or (None,) * len(x.shape), taken, gone)
     part = x if level == 1.0 else x.scaled(math.sqrt(level))
     source = replace(part.source, index=context.next_index(), own_noise={}, own_drift=0.0)
-    return replace(part, source=source, shape=shape, axes=axes, profile=profile).fresh()
+    return part.fresh(source=source, shape=shape, axes=axes, profile=profile)
 
 
 class SliceLaw:
