@@ -15,6 +15,7 @@ import numpy as np
 
 from initcheck.graph import Axis
 from initcheck.signal.fluctuation import Noise, averaging, combined, response
+from initcheck.signal.functions import apply
 from initcheck.signal.profile import powered
 from initcheck.signal.quadrature import (
     NODES,
@@ -362,6 +363,22 @@ class Signal:
         left = expectation(weight * weight) - expectation(weight * base) ** 2 / square
         shared = source.rho_perturbation * max(source.rho_position, 0.0)
         return across * max(left, 0.0) / self.mean_square**2 / effective_elements(self.units, self.positions, shared)
+
+    def under(self, function: str, arguments: Mapping[str, float]) -> tuple[Table, Table]:
+        """Value and derivative of an elementwise function on the table; worked out once for both directions.
+
+        Args:
+            function: Key of ``FUNCTIONS``.
+            arguments: Its keyword arguments.
+        """
+        key = (function, *sorted(arguments.items()))
+        if key not in self._functions:
+            self._functions[key] = apply(function, self.table, **arguments)
+        return self._functions[key]
+
+    @derived("table")
+    def _functions(self) -> dict[tuple[Any, ...], tuple[Table, Table]]:
+        return {}
 
     def map(self, value: Table, slope: Table) -> Signal:
         """The signal f(x) for an elementwise f given by its value and derivative on this signal's table."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from initcheck.signal.functions import FUNCTIONS, apply
+from initcheck.signal.functions import FUNCTIONS
 from initcheck.signal.law import Argument, Context, moments_of
 from initcheck.signal.marginal import shape_of
 from initcheck.signal.record import replace
@@ -28,7 +28,7 @@ class ElementwiseLaw:
         name = node.attributes["function"]
         if not isinstance(x, Signal) or name not in FUNCTIONS:
             return (None,)
-        return (x.map(*apply(name, x.table, **dict(node.attributes.get("arguments", {})))),)
+        return (x.map(*x.under(name, node.attributes.get("arguments", {}))),)
 
 
 class DropoutLaw:
