@@ -452,7 +452,7 @@ class Signal:
         return expectation(value * slope * self.table) / square if square > 0.0 else 1.0
 
     def _size(self, wanted: Axis) -> int:
-        return math.prod((n for n, axis in zip(self.shape, self.axes, strict=True) if axis is wanted), start=1)
+        return math.prod([n for n, axis in zip(self.shape, self.axes, strict=True) if axis is wanted])
 
 
 _FRESH: Mapping[str, Any] = {

@@ -57,13 +57,13 @@ def seen_from(
         places = np.broadcast_to(_COARSE_PLACES, (len(a), len(_COARSE_PLACES)))
     else:
         places = _places(combine(a, b), out.table)
-    cells, inside = _split(places)
+    where, inside = _split(places)
     times = None if factor is None else np.broadcast_to(factor(a, b), places.shape)
     weights = np.broadcast_to(COARSE_WEIGHTS, places.shape)
     left, step = g.amplitudes[:, :-1], np.diff(g.amplitudes)
     # A square is quadratic in the place within a cell: h² + 2 h Δ t + Δ² t².
     of_squares = weights if times is None else weights * times * times
-    zeroth, first, second = (_per_cell(part, cells) for part in _moments(of_squares, inside, 2))
+    zeroth, first, second = (_per_cell(part, where) for part in _moments(of_squares, inside, 2))
     seconds = (left * left) @ zeroth + 2.0 * (left * step) @ first + (step * step) @ second
     # The coefficients of the square are rounded each on its own.
     seconds = np.maximum(seconds, 0.0)
@@ -71,7 +71,7 @@ def seen_from(
     common = None
     if along is not None:
         if times is not None:
-            zeroth, first = (_per_cell(part, cells) for part in _moments(weights * times, inside, 1))
+            zeroth, first = (_per_cell(part, where) for part in _moments(weights * times, inside, 1))
         common = left[-1] @ zeroth + step[-1] @ first
         rest = np.maximum(seconds[-1] - common * common, 0.0)
         if expectation(rest) > 1e-12 * g.mean_square:
@@ -83,6 +83,7 @@ def seen_from(
     return replace(g, carriers=carriers, common=common)
 
 
+_CELLS = len(NODES) - 1
 _INDICES = np.arange(len(NODES), dtype=np.float64)
 _COARSE_PLACES = np.interp(COARSE_NODES, NODES, _INDICES)
 
@@ -97,9 +98,11 @@ def _places(values: Table, table: Table) -> Table:
 
 
 def _split(places: Table) -> tuple[NDArray[np.intp], Table]:
-    """Cell between two nodes, and place within it from 0 to 1."""
-    cells = np.minimum(places.astype(np.intp), len(NODES) - 2)
-    return cells, places - cells
+    """Number of the cell between two nodes, counted on from row to row, and the place within it from 0 to 1."""
+    cells = np.minimum(places.astype(np.intp), _CELLS - 1)
+    inside = places - cells
+    cells += _CELLS * np.arange(len(places))[:, None]
+    return cells, inside
 
 
 def _moments(weights: Table, inside: Table, order: int) -> list[Table]:
@@ -110,12 +113,11 @@ def _moments(weights: Table, inside: Table, order: int) -> list[Table]:
     return parts
 
 
-def _per_cell(weights: Table, cells: NDArray[np.intp]) -> Table:
+def _per_cell(weights: Table, where: NDArray[np.intp]) -> Table:
     """Sum of the weights of each row that fall into each cell: (cell, row)."""
-    rows, count = len(cells), len(NODES) - 1
-    where = cells + count * np.arange(rows)[:, None]
-    total: Table = np.bincount(where.ravel(), weights.ravel(), rows * count)
-    return total.reshape(rows, count).T
+    rows = len(where)
+    total: Table = np.bincount(where.ravel(), weights.ravel(), rows * _CELLS)
+    return total.reshape(rows, _CELLS).T
 
 
 def reduced(g: Gradient, x: Signal, out: Signal, context: BackwardContext) -> Gradient:
