@@ -56,11 +56,11 @@ def amplitude(x: Signal, variance: float, drift: float) -> Amplitude | None:
         return None
     base = x.source.base
     centre, deviation = expectation(base), expectation(base * NODES)
-    if deviation <= 0.0 or not np.allclose(base, centre + deviation * NODES, rtol=0.0, atol=1e-6 * deviation):
+    if deviation <= 0.0 or not _close(base, centre + deviation * NODES, 1e-6 * deviation):
         return None
     size = float(np.abs(WEIGHTS @ np.abs(x.table)))
-    pointwise = np.allclose(x.stretch, x.slope * base, rtol=0.0, atol=1e-6 * size)
-    if not pointwise or np.allclose(x.stretch, x.elasticity * x.table, rtol=0.0, atol=1e-6 * size):
+    pointwise = _close(x.stretch, x.slope * base, 1e-6 * size)
+    if not pointwise or _close(x.stretch, x.elasticity * x.table, 1e-6 * size):
         return None
     lengths = _log_lengths(x.table, centre / deviation)
     scales = drift + math.sqrt(variance) * _POINTS
@@ -69,6 +69,10 @@ def amplitude(x: Signal, variance: float, drift: float) -> Amplitude | None:
     elasticity = float(_PROBABILITIES @ (answers * _POINTS)) / math.sqrt(variance)
     rest = float(_PROBABILITIES @ (answers - mean) ** 2) - elasticity * elasticity * variance
     return Amplitude(elasticity, mean, max(rest, 0.0))
+
+
+def _close(first: Table, second: Table, tolerance: float) -> bool:
+    return bool((np.abs(first - second) <= tolerance).all())
 
 
 def mean_share(share: float, variance: float) -> float:

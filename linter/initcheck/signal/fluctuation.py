@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -55,11 +56,15 @@ def combined(*parts: tuple[float, Mapping[int, float]]) -> Noise:
     """Sum of noises times factors, without what is negligible."""
     result: Noise = {}
     for factor, noise in parts:
-        if abs(factor) < _NEGLIGIBLE:
+        if not noise or abs(factor) < _NEGLIGIBLE:
             continue
+        if not result:
+            result = {index: factor * c for index, c in noise.items()}
+            continue
+        before = result.get
         for index, coefficient in noise.items():
-            result[index] = result.get(index, 0.0) + factor * coefficient
-    return {index: c for index, c in result.items() if abs(c) > 1e-9}
+            result[index] = before(index, 0.0) + factor * coefficient
+    return {index: c for index, c in result.items() if not -1e-9 <= c <= 1e-9}
 
 
 @dataclass(frozen=True)
@@ -106,19 +111,26 @@ def averaging(signal: Signal) -> Averaging:
     positions = max(signal.positions, 1)
     single = 1.0
     if positions > 1:
-        concentration = 1.0 if signal.profile is None else float(np.mean(signal.profile**2))
+        concentration = (
+            1.0 if signal.profile is None else float(np.vdot(signal.profile, signal.profile)) / signal.profile.size
+        )
         single = min(concentration / positions, 1.0)
     shared = powers_of(signal.source.rho_position, signal.source.spread_position)
     return Averaging(float(max(signal.units, 1)), single + (1.0 - single) * shared, signal.source.excess_kurtosis)
 
 
+@lru_cache(maxsize=256)
 def powers_of(correlation: float, spread: float) -> Table:
     """E ρⁿ for every order n, of a correlation of given mean and variance."""
     correlation = min(max(correlation, 0.0), 1.0)
     spread = min(spread, 1.0 - correlation * correlation)
     powers = correlation**_ORDERS
-    lowered: Table = np.concatenate([np.zeros(2), powers[:-2]])
-    return np.minimum(powers + _PAIRS * spread * lowered, 1.0)
+    moments = powers.copy()
+    moments[2:] += _PAIRS[2:] * spread * powers[:-2]
+    np.minimum(moments, 1.0, out=moments)
+    # Several values share the result.
+    moments.flags.writeable = False
+    return moments
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +158,7 @@ def pattern(source: Source, mean: Averaging) -> Pattern:
     if square <= 0.0 or not math.isfinite(square):
         return Pattern(0.0, 0.0, 0.0, 0.0, 0.0)
     scaled = source.base / math.sqrt(square)
-    functions = np.stack([scaled * scaled, scaled])
+    functions = np.array([scaled * scaled, scaled])
     averaged, single = mean.covariances(functions)
     coherence = np.array([-0.5 * expectation(scaled), 1.0])
     drift, variance = _exact(functions[0], averaged[0, 0], single[0, 0], mean.units)
@@ -200,7 +212,7 @@ def response(x: Signal, mean: Averaging) -> Response:
     if min(square, square0) <= 0.0 or not math.isfinite(square) or not math.isfinite(square0):
         return _NO_RESPONSE
     scaled, scaled0 = x.table / math.sqrt(square), x.source.base / math.sqrt(square0)
-    functions = np.stack([scaled0 * scaled0, scaled0, scaled * scaled, scaled])
+    functions = np.array([scaled0 * scaled0, scaled0, scaled * scaled, scaled])
     averaged, single = mean.covariances(functions)
     elasticity = x.elasticity
     ratio = x.mean / math.sqrt(square)
@@ -326,8 +338,9 @@ def correlation_spreads(x: Signal, units: float, taps: float, share: float) -> t
     if square <= 0.0 or not math.isfinite(square):
         return 0.0, 0.0
     scaled = x.table / math.sqrt(square)
-    coefficients = hermite_coefficients(np.stack([scaled, scaled**2, scaled**3], axis=1)).T
-    kurtosis = expectation(scaled**4)
+    square_table = scaled * scaled
+    coefficients = hermite_coefficients(np.array([scaled, square_table, square_table * scaled]).T).T
+    kurtosis = expectation(square_table * square_table)
     source = x.source
 
     def spread(correlation: float, before: float) -> float:

@@ -182,12 +182,12 @@ class _Fold:
         self.ledger += contributions(self.graph, node, inputs, result, residual=residual)
         if any(x.source.index == result.source.index for x in inputs):
             return
-        inherited = {index for x in inputs for index in x.source.noise}
+        inherited = set[int]().union(*(x.source.noise for x in inputs))
         # Length and coherence of one layer's units are one entry.
         added: defaultdict[tuple[str, str], float] = defaultdict(float)
         nodes: dict[tuple[str, str], str] = {}
         for index, coefficient in result.source.noise.items():
-            if index in inherited or coefficient * coefficient < 1e-9:
+            if coefficient * coefficient < 1e-9 or index in inherited:
                 continue
             owner = self.settling.owners.get(index, (node.name, node.path or node.name, "inner product"))
             added[owner[1:]] += coefficient * coefficient

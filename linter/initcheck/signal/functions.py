@@ -232,6 +232,14 @@ _WIDE = 0.6
 """Distance of two nodes' arguments from which the slope of a bounded function is averaged between them."""
 
 
+def _central_differences(table: Table) -> Table:
+    """``np.gradient`` at unit distance, without what that does for other cases."""
+    width = np.empty_like(table)
+    width[1:-1] = 0.5 * (table[2:] - table[:-2])
+    width[0], width[-1] = table[1] - table[0], table[-1] - table[-2]
+    return width
+
+
 def apply(name: str, table: Table, **arguments: float) -> tuple[Table, Table]:
     """Value and root-mean-square derivative of a function on a table.
 
@@ -253,10 +261,10 @@ def apply(name: str, table: Table, **arguments: float) -> tuple[Table, Table]:
     function = FUNCTIONS[name]
     value = function.value(table, **arguments)
     slope = function.derivative(table, **arguments)
-    width = np.gradient(table)
+    width = _central_differences(table)
     coarse = (np.abs(width) > _WIDE) & function.bounded | function.kinked
     if coarse.any():
         cell = function.derivative(table + _CELL_POINTS[:, None] * width, **arguments)
-        averaged = np.where(slope < 0.0, -1.0, 1.0) * np.sqrt(np.mean(cell * cell, axis=0))
+        averaged = np.where(slope < 0.0, -1.0, 1.0) * np.sqrt((cell * cell).sum(axis=0) / len(cell))
         slope = np.where(coarse, averaged, slope)
     return value, slope

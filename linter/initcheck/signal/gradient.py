@@ -9,14 +9,13 @@ that ends in a rectifier amplifies (THEORY 2.10).
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from initcheck.signal.profile import joint
-from initcheck.signal.quadrature import WEIGHTS, Table, expectation, hermite_powers, pair_moment
+from initcheck.signal.quadrature import WEIGHTS, Table, expectation, pair_moment, summed_hermite_powers
 from initcheck.signal.record import derived, replace
 
 if TYPE_CHECKING:
@@ -72,10 +71,18 @@ class Gradient:
     @derived("carriers", "common")
     def power(self) -> Table:
         """E[g² | z] on the nodes."""
-        total = np.zeros_like(WEIGHTS)
-        for table in self.carriers.values():
-            total = total + table * table
-        return total if self.common is None else total + self.common * self.common
+        total: Table = (self.amplitudes * self.amplitudes).sum(axis=0)
+        return total
+
+    @derived("carriers", "common")
+    def amplitudes(self) -> Table:
+        """All amplitudes as rows: those of the carriers in order, then the common one if there is one."""
+        common = [] if self.common is None else [self.common]
+        return np.array([*self.carriers.values(), *common]).reshape(-1, len(WEIGHTS))
+
+    @derived("carriers", "common")
+    def _powers(self) -> Table:
+        return summed_hermite_powers(self.amplitudes)
 
     def pair_position(self, x: Signal) -> float:
         """E[g_a g_b] for two positions of one sample, same unit; x is the value."""
@@ -100,7 +107,7 @@ class Gradient:
 
     def scaled(self, factor: float) -> Gradient:
         """The gradient times a number."""
-        return self.times(np.full_like(WEIGHTS, factor))
+        return self.map(lambda h: h * factor)
 
     def times(self, table: Table) -> Gradient:
         """The gradient times a function of the same source."""
@@ -149,8 +156,7 @@ class Gradient:
         )
 
     def _pair(self, rho: float) -> float:
-        tables = [*self.carriers.values(), *([] if self.common is None else [self.common])]
-        return math.fsum(pair_moment(hermite_powers(table), max(rho, 0.0)) for table in tables)
+        return pair_moment(self._powers, max(rho, 0.0))
 
 
 def _between_samples(x: Signal) -> float:
@@ -164,9 +170,9 @@ def _sum(first: Table | None, second: Table | None) -> Table | None:
     return first + second
 
 
-def is_flat(table: Table) -> bool:
-    """Whether a table is the same on all nodes."""
-    return bool(np.all(table == table[0]))
+def is_flat(tables: Table) -> bool:
+    """Whether tables, given as rows, are the same on all nodes."""
+    return bool((tables == tables[:, :1]).all())
 
 
 def _fewer(carriers: dict[int, Table], merged: int) -> dict[int, Table]:

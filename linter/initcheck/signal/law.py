@@ -224,7 +224,7 @@ class Context:
             mean_square = mean = 0.0
         variance = max(mean_square - mean * mean, 0.0)
         base, powers = _shape_base(mean, variance, None if marginal is None else marginal.table)
-        slope = np.ones_like(base) if marginal is None else marginal.slope
+        slope = _ONE if marginal is None else marginal.slope
         rho_position = _rho(moments.pair_position, mean, variance, powers)
         respond_alike = 1.0 if marginal is None else pair_moment(hermite_powers(slope), rho_position)
         perturbation = min(max(moments.perturbation, 0.0), _LARGEST)
@@ -269,6 +269,10 @@ class Context:
         if across <= 0.0:
             return response
         return {**response, self.next_index(): math.sqrt(across / elements)}
+
+
+_ONE: Table = np.ones_like(NODES)
+_ONE.flags.writeable = False
 
 
 class Law(Protocol):
@@ -377,5 +381,5 @@ def _rho(pair: float, mean: float, variance: float, powers: Table | None) -> flo
     if variance <= 1e-14 * mean * mean or variance <= 0.0:
         return 1.0
     if powers is None:
-        return float(np.clip((pair - mean * mean) / variance, -1.0, 1.0))
+        return min(max((pair - mean * mean) / variance, -1.0), 1.0)
     return correlation_of(powers, pair)

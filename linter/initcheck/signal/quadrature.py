@@ -27,6 +27,7 @@ __all__ = [
     "normal_quantiles",
     "pair_moment",
     "smoothed",
+    "summed_hermite_powers",
     "trigamma",
 ]
 
@@ -80,7 +81,7 @@ def normal_quantiles(levels: Table, largest_of: int = 1) -> Table:
 
 def expectation(table: Table) -> float:
     """E[f(z)]."""
-    return float(WEIGHTS @ table)
+    return float(WEIGHTS.dot(table))
 
 
 def hermite_powers(table: Table) -> Table:
@@ -89,10 +90,20 @@ def hermite_powers(table: Table) -> Table:
     Returns:
         Array of ``TERMS`` numbers that sum to E[f²].
     """
-    powers = (_PROJECTION @ table) ** 2
-    rest = float(WEIGHTS @ (table * table)) - float(powers.sum())
+    coefficients = _PROJECTION.dot(table)
+    powers: Table = coefficients * coefficients
+    rest = float(WEIGHTS.dot(table * table)) - float(powers.sum())
     if rest > 0.0:
         powers[-1] += rest
+    return powers
+
+
+def summed_hermite_powers(tables: Table) -> Table:
+    """Sum of ``hermite_powers`` over several functions, given as rows."""
+    coefficients = tables @ _PROJECTION.T
+    squares = coefficients * coefficients
+    powers: Table = squares.sum(axis=0)
+    powers[-1] += np.maximum((tables * tables) @ WEIGHTS - squares.sum(axis=1), 0.0).sum()
     return powers
 
 
@@ -115,7 +126,7 @@ def pair_moment(powers: Table, correlation: float) -> float:
         return float(powers[0])
     if correlation >= 1.0:
         return float(powers.sum())
-    return float(powers @ correlation**_EXPONENTS)
+    return float(powers.dot(correlation**_EXPONENTS))
 
 
 def correlation_of(powers: Table, moment: float) -> float:

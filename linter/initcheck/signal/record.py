@@ -8,6 +8,7 @@ whose causes did not change.
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
 if TYPE_CHECKING:
@@ -75,15 +76,19 @@ if not TYPE_CHECKING:
             TypeError: There is no such field.
         """
         kind = type(record)
-        if not changes.keys() <= kind.__dataclass_fields__.keys():
-            unknown = ", ".join(sorted(changes.keys() - kind.__dataclass_fields__.keys()))
-            raise TypeError(f"{kind.__name__} has no field {unknown}")
         copy = object.__new__(kind)
         state = copy.__dict__
         state.update(record.__dict__)
-        for causes, names in _DERIVED[kind].items():
-            if not causes.isdisjoint(changes):
-                for name in names:
-                    state.pop(name, None)
+        for name in _outdated(kind, *changes):
+            state.pop(name, None)
         state.update(changes)
         return copy
+
+
+@cache
+def _outdated(kind: type, *changed: str) -> tuple[str, ...]:
+    """Derived properties of a class that do not survive a change of some fields."""
+    unknown = [name for name in changed if name not in kind.__dataclass_fields__]
+    if unknown:
+        raise TypeError(f"{kind.__name__} has no field {', '.join(unknown)}")
+    return tuple(name for causes, names in _DERIVED[kind].items() if not causes.isdisjoint(changed) for name in names)

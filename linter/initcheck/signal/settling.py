@@ -134,8 +134,8 @@ class Settling:
         owner = (node.name, path, f"width {signal.units}")
         mean = averaging(signal)
         if signal.table is source.base:
-            result = replace(signal, own_noise={}, own_coherence=source.coherence)
-            return replace(result, own_alignment=self._aligned(result, mean, owner))
+            alike = self._aligned(signal, {}, mean, owner)
+            return replace(signal, own_noise={}, own_coherence=source.coherence, own_alignment=alike)
         if source.groups > 1:
             added = response(signal, mean.group(source.groups))
             before = added.length**2 * source.group_variance
@@ -153,8 +153,8 @@ class Settling:
             )
         excess: Noise = {}
         if (weight, "rest") in self.shared:
-            alike = response(signal, self._alike(mean, source)).rest
-            rest = self._drawn(weight, "rest", own.rest, min(alike, own.rest), owner)
+            common = response(signal, self._alike(mean, source)).rest
+            rest = self._drawn(weight, "rest", own.rest, min(common, own.rest), owner)
             rest_coherence: Noise = {self._named(owner): math.sqrt(own.rest_coherence)}
         else:
             first, second = self._named(owner), self._named(owner)
@@ -164,9 +164,10 @@ class Settling:
             excess = {self._named(owner): math.sqrt(beyond)}
             rest = {first: math.sqrt(plain), **excess}
             rest_coherence = {first: along, second: math.sqrt(max(own.rest_coherence - along * along, 0.0))}
-        result = replace(
+        own_noise = combined((own.coherence, source.coherence), (1.0, rest))
+        return replace(
             signal,
-            own_noise=combined((own.coherence, source.coherence), (1.0, rest)),
+            own_noise=own_noise,
             own_excess=excess,
             own_coherence=combined(
                 (own.coherence_by_length, source.noise),
@@ -175,8 +176,8 @@ class Settling:
                 (1.0, rest_coherence),
             ),
             own_drift=own.drift - own.coherence * self._covariance(source),
+            own_alignment=self._aligned(signal, own_noise, mean, owner),
         )
-        return replace(result, own_alignment=self._aligned(result, mean, owner))
 
     def _amplitude(self, signal: Signal) -> Amplitude | None:
         """How a function answers a length that fluctuates widely; only the typical path knows where it does."""
@@ -195,7 +196,7 @@ class Settling:
         kept = self.kept
         return math.fsum(c * source.noise.get(k, 0.0) for k, c in source.coherence.items() if k not in kept)
 
-    def _aligned(self, signal: Signal, mean: Averaging, owner: Owner) -> Noise:
+    def _aligned(self, signal: Signal, own_noise: Noise, mean: Averaging, owner: Owner) -> Noise:
         """Fluctuation of ln of the cosine between positions."""
         source = signal.source
         if not self.averages or signal.positions < 2 or source.groups > 1:
@@ -205,7 +206,7 @@ class Settling:
         return combined(
             (own.slope, source.alignment),
             (own.along * signal.elasticity, source.own_noise),
-            (own.along, signal.own_noise or {}),
+            (own.along, own_noise),
             (1.0, fresh),
         )
 
@@ -267,9 +268,9 @@ class Settling:
         for row, noise in zip(rows, merged, strict=True):
             rest = row.copy()
             for axis, index in zip(axes, names, strict=True):
-                noise[index] = float(row @ axis)
+                noise[index] = float(row.dot(axis))
                 rest -= noise[index] * axis
-            length = float(np.linalg.norm(rest))
+            length = math.sqrt(float(rest.dot(rest)))
             if length > 1e-9:
                 axes.append(rest / length)
                 names.append(self._named(owner))

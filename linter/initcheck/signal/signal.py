@@ -15,6 +15,7 @@ import numpy as np
 
 from initcheck.graph import Axis
 from initcheck.signal.fluctuation import Noise, averaging, combined, response
+from initcheck.signal.functions import apply
 from initcheck.signal.profile import powered
 from initcheck.signal.quadrature import (
     NODES,
@@ -371,6 +372,22 @@ class Signal:
         shared = source.rho_perturbation * max(source.rho_position, 0.0)
         return across * max(left, 0.0) / self.mean_square**2 / effective_elements(self.units, self.positions, shared)
 
+    def under(self, function: str, arguments: Mapping[str, float]) -> tuple[Table, Table]:
+        """Value and derivative of an elementwise function on the table; worked out once for both directions.
+
+        Args:
+            function: Key of ``FUNCTIONS``.
+            arguments: Its keyword arguments.
+        """
+        key = (function, *sorted(arguments.items()))
+        if key not in self._functions:
+            self._functions[key] = apply(function, self.table, **arguments)
+        return self._functions[key]
+
+    @derived("table")
+    def _functions(self) -> dict[tuple[Any, ...], tuple[Table, Table]]:
+        return {}
+
     def map(self, value: Table, slope: Table) -> Signal:
         """The signal f(x) for an elementwise f given by its value and derivative on this signal's table."""
         profile = self.profile if self.profile is None else powered(self.profile, self._exponent(value, slope))
@@ -443,7 +460,7 @@ class Signal:
         return expectation(value * slope * self.table) / square if square > 0.0 else 1.0
 
     def _size(self, wanted: Axis) -> int:
-        return math.prod((n for n, axis in zip(self.shape, self.axes, strict=True) if axis is wanted), start=1)
+        return math.prod([n for n, axis in zip(self.shape, self.axes, strict=True) if axis is wanted])
 
 
 _FRESH: Mapping[str, Any] = {

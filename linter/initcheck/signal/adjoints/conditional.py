@@ -15,6 +15,8 @@ from initcheck.signal.record import replace
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import NDArray
+
     from initcheck.signal.adjoint import BackwardContext
     from initcheck.signal.gradient import Gradient
     from initcheck.signal.quadrature import Table
@@ -47,29 +49,31 @@ def seen_from(
         factor: Derivative of the result by x, 1 when left out.
     """
     along = g.common
-    tables = [*g.carriers.values(), *([] if along is None else [along])]
-    if factor is None and all(is_flat(h) for h in tables):
+    if factor is None and is_flat(g.amplitudes):
         return g
     a = x.table[:, None]
     b = np.interp(COARSE_NODES, NODES, other.table)[None, :]
-    weights = COARSE_WEIGHTS
     if out.source.index == other.source.index:
-        z = np.broadcast_to(COARSE_NODES[None, :], (len(a), len(weights)))
+        places = np.broadcast_to(_COARSE_PLACES, (len(a), len(_COARSE_PLACES)))
     else:
-        order = np.argsort(out.table, kind="stable")
-        z = np.interp(combine(a, b), out.table[order], NODES[order])
-    times = np.ones_like(z) if factor is None else np.broadcast_to(factor(a, b), z.shape)
-
-    def second(h: Table) -> Table:
-        values = np.full_like(z, h[0]) if is_flat(h) else np.interp(z, NODES, h)
-        result: Table = (values * values * times * times) @ weights
-        return result
-
-    carriers = {key: np.sqrt(second(h)) for key, h in g.carriers.items()}
+        places = _places(combine(a, b), out.table)
+    where, inside = _split(places)
+    times = None if factor is None else np.broadcast_to(factor(a, b), places.shape)
+    weights = np.broadcast_to(COARSE_WEIGHTS, places.shape)
+    left, step = g.amplitudes[:, :-1], np.diff(g.amplitudes)
+    # A square is quadratic in the place within a cell: h² + 2 h Δ t + Δ² t².
+    of_squares = weights if times is None else weights * times * times
+    zeroth, first, second = (_per_cell(part, where) for part in _moments(of_squares, inside, 2))
+    seconds = (left * left) @ zeroth + 2.0 * (left * step) @ first + (step * step) @ second
+    # The coefficients of the square are rounded each on its own.
+    seconds = np.maximum(seconds, 0.0)
+    carriers = dict(zip(g.carriers, np.sqrt(seconds), strict=False))
     common = None
     if along is not None:
-        common = (np.interp(z, NODES, along) * times) @ weights
-        rest = np.maximum(second(along) - common * common, 0.0)
+        if times is not None:
+            zeroth, first = (_per_cell(part, where) for part in _moments(weights * times, inside, 1))
+        common = left[-1] @ zeroth + step[-1] @ first
+        rest = np.maximum(seconds[-1] - common * common, 0.0)
         if expectation(rest) > 1e-12 * g.mean_square:
             carriers[context.next_index()] = np.sqrt(rest)
     if factor is not None:
@@ -77,6 +81,43 @@ def seen_from(
         total = np.sqrt(np.sum([h * h for h in carriers.values()], axis=0))
         carriers = {context.next_index(): total}
     return replace(g, carriers=carriers, common=common)
+
+
+_CELLS = len(NODES) - 1
+_INDICES = np.arange(len(NODES), dtype=np.float64)
+_COARSE_PLACES = np.interp(COARSE_NODES, NODES, _INDICES)
+
+
+def _places(values: Table, table: Table) -> Table:
+    """Where a table takes values, as fractional indices of the nodes."""
+    if bool((table[1:] >= table[:-1]).all()):
+        return np.interp(values, table, _INDICES)
+    order = np.argsort(table, kind="stable")
+    places: Table = np.interp(np.interp(values, table[order], NODES[order]), NODES, _INDICES)
+    return places
+
+
+def _split(places: Table) -> tuple[NDArray[np.intp], Table]:
+    """Number of the cell between two nodes, counted on from row to row, and the place within it from 0 to 1."""
+    cells = np.minimum(places.astype(np.intp), _CELLS - 1)
+    inside = places - cells
+    cells += _CELLS * np.arange(len(places))[:, None]
+    return cells, inside
+
+
+def _moments(weights: Table, inside: Table, order: int) -> list[Table]:
+    """Weights times powers of the place within the cell, up to an order."""
+    parts = [weights]
+    for _ in range(order):
+        parts.append(parts[-1] * inside)
+    return parts
+
+
+def _per_cell(weights: Table, where: NDArray[np.intp]) -> Table:
+    """Sum of the weights of each row that fall into each cell: (cell, row)."""
+    rows = len(where)
+    total: Table = np.bincount(where.ravel(), weights.ravel(), rows * _CELLS)
+    return total.reshape(rows, _CELLS).T
 
 
 def reduced(g: Gradient, x: Signal, out: Signal, context: BackwardContext) -> Gradient:

@@ -178,7 +178,7 @@ def _scatter(profile: Profile, before: tuple[int, ...], geometry: Geometry) -> S
         ] = profile
         arrived = canvas[inside]
         total += arrived
-        pairs += float(np.sqrt(arrived).mean()) ** 2
+        pairs += (float(np.add.reduce(np.sqrt(arrived), axis=None)) / max(arrived.size, 1)) ** 2
     return _spread(total, pairs)
 
 

@@ -51,7 +51,7 @@ class ElementwiseAdjoint:
         name = node.attributes["function"]
         if not isinstance(x, Signal) or g is None or name not in FUNCTIONS:
             return (None,)
-        slope = apply(name, x.table, **dict(node.attributes.get("arguments", {})))[1]
+        slope = x.under(name, node.attributes.get("arguments", {}))[1]
         return (_without_split(g, y, slope).times(slope),)
 
 

@@ -71,7 +71,7 @@ def window_sums(
             )
         ]
         sums += view
-        means.append(float(view.mean()) if view.size else 0.0)
+        means.append(float(np.add.reduce(view, axis=None)) / view.size if view.size else 0.0)
     return sums, np.asarray(means)
 
 

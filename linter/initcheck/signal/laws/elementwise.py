@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from initcheck.signal.functions import FUNCTIONS, apply
+from initcheck.signal.functions import FUNCTIONS
 from initcheck.signal.law import Argument, Context, moments_of
 from initcheck.signal.marginal import shape_of
 from initcheck.signal.quadrature import hermite_powers, pair_moment
@@ -33,7 +33,7 @@ class ElementwiseLaw:
         name = node.attributes["function"]
         if not isinstance(x, Signal) or name not in FUNCTIONS:
             return (None,)
-        result = x.map(*apply(name, x.table, **dict(node.attributes.get("arguments", {}))))
+        result = x.map(*x.under(name, node.attributes.get("arguments", {})))
         if name in _OSCILLATING:
             # Past a radian between two nodes the phase is as good as random, and its scale does not matter.
             near = np.abs(np.gradient(x.table)) < 1.0
