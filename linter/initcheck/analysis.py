@@ -73,9 +73,12 @@ class Analysis:
         graph: The lowered model.
         optimizer: Trainer whose bounds apply.
         assume_init: Scheme to judge the architecture by instead of its own weights, empty for its own.
+        dtype: Element type that sums are computed in, empty for what the model declares.
     """
 
-    def __init__(self, graph: Graph, *, optimizer: Optimizer = Optimizer.SGD, assume_init: str = "") -> None:
+    def __init__(
+        self, graph: Graph, *, optimizer: Optimizer = Optimizer.SGD, assume_init: str = "", dtype: str = ""
+    ) -> None:
         if assume_init:
             from initcheck.assume import with_scheme
 
@@ -83,6 +86,7 @@ class Analysis:
         self.graph = graph
         self.optimizer = optimizer
         self.assume_init = assume_init
+        self.dtype = dtype
 
     @cached_property
     def structure(self) -> Structure:
@@ -155,7 +159,8 @@ class Analysis:
             name: replace(self.graph.parameters[name], distribution=law, rows=None, values=None, content="")
             for name, law in laws.items()
         }
-        other = Analysis(replace(self.graph, parameters={**self.graph.parameters, **changed}), optimizer=self.optimizer)
+        graph = replace(self.graph, parameters={**self.graph.parameters, **changed})
+        other = Analysis(graph, optimizer=self.optimizer, dtype=self.dtype)
         other.structure = self.structure
         return other
 

@@ -37,7 +37,7 @@ class Builder:
 
     Args:
         shape: Shape of the first input, the batch first.
-        dtype: Its element type.
+        dtype: Its element type; a half type is that of all values and parameters as well.
     """
 
     def __init__(self, shape: Sequence[int] = (32, 64), dtype: str = "float32") -> None:
@@ -46,6 +46,7 @@ class Builder:
         self.parameters: dict[str, Parameter] = {}
         self.constants: dict[str, Constant] = {}
         self.inputs: list[str] = []
+        self.dtype = dtype if dtype in {"float16", "bfloat16"} else "float32"
         self.x = self.input("input", shape, dtype)
 
     def input(self, name: str, shape: Sequence[int], dtype: str = "float32") -> str:
@@ -195,7 +196,7 @@ class Builder:
             fans = (fan_in, fan_in) if fan_in and len(shape) < 2 else None
             distribution, rows = estimate((array,), array.shape, fans=fans)
             values = array.astype(np.float64) if array.size <= KEPT else None
-        parameter = Parameter(name, tuple(shape), "float32", distribution, rows, values, written=written)
+        parameter = Parameter(name, tuple(shape), self.dtype, distribution, rows, values, written=written)
         if values is not None and is_draw(parameter):
             parameter = replace(parameter, content=content_key((values,)))
         self.parameters[name] = parameter
@@ -218,7 +219,7 @@ class Builder:
     ) -> str:
         """Any operation with one output."""
         name = f"{op.value}_{len(self.nodes)}"
-        self.values[name] = Value(tuple(shape))
+        self.values[name] = Value(tuple(shape), self.dtype)
         self.nodes.append(Node(op, name, tuple(inputs), (name,), attributes or {}, path=path, kind=kind or op.value))
         return name
 

@@ -77,7 +77,7 @@ def _examine(
     target: Target, settings: Settings, selection: Selection, rules: Sequence[Rule]
 ) -> tuple[ModelReport, tuple[Finding, ...]]:
     graph = load_graph(target, settings)
-    analysis = Analysis(graph, optimizer=settings.optimizer, assume_init=settings.assume_init)
+    analysis = Analysis(graph, optimizer=settings.optimizer, assume_init=settings.assume_init, dtype=settings.dtype)
     found, skipped = _run(selection.needed(rules), analysis)
     findings = consolidate(map(cap_assumed, found), {rule.code: rule.subsumes for rule in rules})
     rows = analysis.layer_rows()

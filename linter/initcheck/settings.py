@@ -25,6 +25,7 @@ class Settings:
         severity: Code or name -> severity instead of the rule's own.
         optimizer: Trainer whose bounds apply.
         assume_init: Scheme to judge the architecture by instead of its own weights, empty for its own.
+        dtype: Element type that the model is trained in, float16 or bfloat16; empty for what it declares.
         strict: Whether a layer that could not be analysed is an error.
         shapes: Input name -> shape.
         dtypes: Input name -> numpy's name of its element type; PyTorch models only, an ONNX file states its own.
@@ -41,6 +42,7 @@ class Settings:
     severity: Mapping[str, Severity] = field(default_factory=dict)
     optimizer: Optimizer = Optimizer.SGD
     assume_init: str = ""
+    dtype: str = ""
     strict: bool = False
     shapes: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     dtypes: Mapping[str, str] = field(default_factory=dict)

@@ -6,6 +6,7 @@ from initcheck_rules.ini101_vanishing_signal import VanishingSignal
 from initcheck_rules.ini102_exploding_signal import ExplodingSignal
 from initcheck_rules.ini103_wrong_fan import WrongFan
 from initcheck_rules.ini104_shifted_weights import ShiftedWeights
+from initcheck_rules.ini106_range_overflow import RangeOverflow
 from initcheck_rules.ini201_residual_explosion import ResidualExplosion
 from initcheck_rules.ini202_unscaled_residual_projections import UnscaledResidualProjections
 from initcheck_rules.ini203_post_norm_depth import PostNormDepth
@@ -38,6 +39,7 @@ RULES = (
     ExplodingSignal,
     WrongFan,
     ShiftedWeights,
+    RangeOverflow,
     ResidualExplosion,
     UnscaledResidualProjections,
     PostNormDepth,

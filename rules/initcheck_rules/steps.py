@@ -44,18 +44,21 @@ class Step:
     contributions: tuple[Contribution, ...]
 
 
-def steps_of(analysis: Analysis, segment: Segment, *, with_head: bool) -> tuple[Step, ...]:
-    """Signal contributions of a segment's main path, gathered by layer, in order.
+def steps_of(
+    analysis: Analysis, segment: Segment, *, with_head: bool, quantity: Quantity = Quantity.SIGNAL
+) -> tuple[Step, ...]:
+    """Contributions of a segment's main path to a quantity in decades, gathered by layer, in order.
 
     Args:
         analysis: The model.
         segment: One of its segments.
         with_head: Whether the head counts: it may shrink the signal, even to nothing, but must not blow it up.
+        quantity: Signal or length.
     """
     layers = {layer.node.name: layer for layer in analysis.layers}
     structure = analysis.structure
     gathered: list[tuple[Layer | None, list[Contribution]]] = []
-    for entry in analysis.explain(segment.index, Quantity.SIGNAL):
+    for entry in analysis.explain(segment.index, quantity):
         if entry.node in structure.on_branch or entry.node not in structure.active:
             continue
         if entry.node in structure.heads and not with_head:

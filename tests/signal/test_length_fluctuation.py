@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sampling import fold, known, sample
 from scipy import stats
 
+from initcheck.analysis import Analysis
 from initcheck.builder import Builder
 from initcheck.graph import Graph, Op
 
@@ -238,3 +239,13 @@ def test_additions_to_a_value_with_a_mean() -> None:
     predicted = known(fold(graph, typical=True), x).log_length_variance()
     variance, error = sampled(graph, x, 400)
     assert predicted == pytest.approx(variance, abs=4.0 * error + 0.15 * variance)
+
+
+@pytest.mark.parametrize("bias", [-8.0, -10.0, -12.0])
+def test_units_that_are_off_but_once_in_a_million_have_finite_fluctuation(bias: float) -> None:
+    b = Builder((32, 128))
+    x = b.x
+    for _ in range(3):
+        x = b.activation(b.linear(x, 128, bias=f"constant({bias})"))
+    forward = Analysis(b.graph(b.linear(x, 10))).forward
+    assert all(math.isfinite(s.log_length_variance()) for s in forward.signals.values() if s is not None)

@@ -26,6 +26,7 @@ __all__ = ["check"]
 
 LEVELS = ("error", "warning", "note")
 OPTIMIZERS = ("sgd", "adam")
+DTYPES = ("float16", "bfloat16")
 
 
 def check(
@@ -79,6 +80,15 @@ def check(
             metavar="SCHEME",
             help="Judge as if every weight were drawn by this scheme.",
             show_default=False,
+        ),
+    ] = "",
+    dtype: Annotated[
+        str,
+        typer.Option(
+            "--dtype",
+            metavar="TYPE",
+            help="Judge the range of activations as in float16 or bfloat16 training.",
+            show_default="what the model declares",
         ),
     ] = "",
     strict: Annotated[bool, typer.Option("--strict", help="A layer that could not be analysed is an error.")] = False,
@@ -136,6 +146,7 @@ def check(
     limit = choice("--fail-on", fail_on, (*LEVELS, "never"))
     choice("--color", color, COLORS)
     trainer = choice("--optimizer", optimizer, OPTIMIZERS)
+    half = choice("--dtype", dtype, DTYPES) if dtype else ""
     levels, fixed = severities(severity or ()), dims(dim or ())
     sizes, types = shapes(input_shape or ())
     at_once, seconds, bound = (
@@ -158,6 +169,7 @@ def check(
         severity=levels,
         optimizer=Optimizer(trainer),
         assume_init=assume_init,
+        dtype=half,
         strict=strict,
         shapes=sizes,
         dtypes=types,

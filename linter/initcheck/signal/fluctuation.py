@@ -125,7 +125,7 @@ def powers_of(correlation: float, spread: float) -> Table:
     correlation = min(max(correlation, 0.0), 1.0)
     spread = min(spread, 1.0 - correlation * correlation)
     powers = correlation**_ORDERS
-    moments = powers.copy()
+    moments: Table = powers.copy()
     moments[2:] += _PAIRS[2:] * spread * powers[:-2]
     np.minimum(moments, 1.0, out=moments)
     # Several values share the result.

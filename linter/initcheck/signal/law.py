@@ -36,8 +36,8 @@ __all__ = ["BATCH_SIZE", "Argument", "Context", "Law", "Moments", "moments_of"]
 BATCH_SIZE = 32
 """Samples the analysis assumes, whatever the example inputs hold (batch normalisation depends on it)."""
 
-_LARGEST = 1e290
-_SMALLEST = 1e-290
+_LARGEST = 1e140
+_SMALLEST = 1e-140
 _MAXIMUM_SHIFT = 4.0
 
 Argument: TypeAlias = "Signal | Parameter | Constant | None"

@@ -8,6 +8,7 @@ whose causes did not change.
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import fields
 from functools import cache
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar, overload
 
@@ -88,7 +89,8 @@ if not TYPE_CHECKING:
 @cache
 def _outdated(kind: type, *changed: str) -> tuple[str, ...]:
     """Derived properties of a class that do not survive a change of some fields."""
-    unknown = [name for name in changed if name not in kind.__dataclass_fields__]
+    known = {field.name for field in fields(kind)}
+    unknown = [name for name in changed if name not in known]
     if unknown:
         raise TypeError(f"{kind.__name__} has no field {', '.join(unknown)}")
     return tuple(name for causes, names in _DERIVED[kind].items() if not causes.isdisjoint(changed) for name in names)

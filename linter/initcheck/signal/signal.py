@@ -364,11 +364,14 @@ class Signal:
         square = source.mean_square
         if self.mean_square <= 0.0 or square <= 0.0 or not math.isfinite(self.mean_square):
             return 0.0
-        if self.mean_square * square - expectation(self.table * base) ** 2 <= _NEGLIGIBLE * self.mean_square * square:
+        inner, both = expectation(self.table * base), self.mean_square * square
+        # A power of Python's raises where a product is infinite.
+        if not math.isfinite(both) or both - inner * inner <= _NEGLIGIBLE * both:
             return 0.0
         across = max(source.perturbation - source.response_power * square, 0.0)
         weight = self.slope * self.table
-        left = expectation(weight * weight) - expectation(weight * base) ** 2 / square
+        across_base = expectation(weight * base)
+        left = expectation(weight * weight) - across_base * across_base / square
         shared = source.rho_perturbation * max(source.rho_position, 0.0)
         return across * max(left, 0.0) / self.mean_square**2 / effective_elements(self.units, self.positions, shared)
 

@@ -113,7 +113,7 @@ def sent_back(
     law = weight.distribution
     variance, mean = scale * scale * law.variance, scale * law.effective_mean
     square = fan_out * (variance + mean * mean) * received.mean_square
-    square += mean * mean * fan_out * max(fan_out - 1.0, 0.0) * received.common_mean**2
+    square += mean * mean * fan_out * max(fan_out - 1.0, 0.0) * received.common_mean * received.common_mean
     spread = math.sqrt(y.variance)
     along = fan_out * variance * received.common / spread if spread > 0.0 else 0.0
     # On the typical path a sum is shorter than its weights' variance says, and x · g stays what it is.

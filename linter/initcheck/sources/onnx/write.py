@@ -51,8 +51,9 @@ def write(graph: Graph, path: Path) -> None:
     """
     rng = np.random.default_rng(0)
     nodes = [item for node in graph.nodes for item in _nodes(graph, node)]
-    tensors = [numpy_helper.from_array(_draw(rng, p), name) for name, p in graph.parameters.items()]
-    tensors += [numpy_helper.from_array(_stored(c.array), name) for name, c in graph.constants.items()]
+    real = np.float16 if any(p.dtype == "float16" for p in graph.parameters.values()) else np.float32
+    tensors = [numpy_helper.from_array(_draw(rng, p).astype(real), name) for name, p in graph.parameters.items()]
+    tensors += [numpy_helper.from_array(_stored(c.array, real), name) for name, c in graph.constants.items()]
     inputs, outputs = ([_info(graph, name) for name in names] for names in (graph.inputs, graph.outputs))
     opsets = [helper.make_opsetid("", _OPSET), *(helper.make_opsetid(domain, 1) for domain in _domains(graph))]
     body = helper.make_graph(nodes, "example", inputs, outputs, tensors)
@@ -149,12 +150,13 @@ def _domains(graph: Graph) -> list[str]:
 
 def _info(graph: Graph, name: str) -> Any:
     value = graph.values[name]
-    kind = TensorProto.FLOAT if value.is_float else TensorProto.INT64
+    half = TensorProto.FLOAT16 if value.dtype == "float16" else TensorProto.FLOAT
+    kind = half if value.is_float else TensorProto.INT64
     return helper.make_tensor_value_info(name, kind, value.shape)
 
 
-def _stored(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    return array.astype(np.float32 if array.dtype.kind == "f" else np.int64)
+def _stored(array: np.ndarray[Any, Any], real: type[np.floating[Any]]) -> np.ndarray[Any, Any]:
+    return array.astype(real if array.dtype.kind == "f" else np.int64)
 
 
 def _draw(rng: np.random.Generator, parameter: Parameter) -> np.ndarray[Any, Any]:
@@ -169,4 +171,4 @@ def _draw(rng: np.random.Generator, parameter: Parameter) -> np.ndarray[Any, Any
         values = rng.normal(law.mean, law.std, shape)
     else:
         raise UsageError(f"nothing draws the {law.family} law of {parameter.name}", "give its values")
-    return values.astype(np.float32)
+    return values
