@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from initcheck.graph import Axis
-from initcheck.signal.fluctuation import Noise, averaging, combined, response
+from initcheck.signal.fluctuation import STEEPEST, Noise, averaging, combined, response
 from initcheck.signal.quadrature import NODES, WEIGHTS, Table, expectation, hermite_powers, pair_moment
 
 if TYPE_CHECKING:
@@ -203,6 +203,12 @@ class Signal:
         return expectation(self.table * self.stretch) / self.mean_square
 
     @property
+    def answer(self) -> float:
+        """Elasticity with which a fluctuation passes: none beyond what can be made sense of."""
+        elasticity = self.elasticity
+        return elasticity if abs(elasticity) < STEEPEST else 0.0
+
+    @property
     def units(self) -> int:
         """Number of features."""
         return self._size(Axis.FEATURE)
@@ -226,14 +232,12 @@ class Signal:
 
     def inherited_noise(self) -> Noise:
         """Ln M of x as a linear combination of independent variables, without what the units of its source add."""
-        return combined((self.elasticity, self.source.noise))
+        return combined((self.answer, self.source.noise))
 
     def noise(self) -> Noise:
         """Ln M of x as a linear combination of independent variables, that of its own finite width included."""
-        elasticity = self.elasticity
-        return combined(
-            (elasticity, self.source.noise), (elasticity, self.source.own_noise), (1.0, self.own_noise or {})
-        )
+        answer = self.answer
+        return combined((answer, self.source.noise), (answer, self.source.own_noise), (1.0, self.own_noise or {}))
 
     def diluted_noise(self, share: float) -> Noise:
         """What x adds to ln M of a sum of which it makes up a share: the smaller it is, the better the first order."""
@@ -247,7 +251,7 @@ class Signal:
     def drift(self) -> float:
         """E ln M - ln q that the finite width of its own units gives x (THEORY 2.9); about minus half the variance."""
         own = self.own_drift if self.own_noise is not None else response(self, averaging(self)).drift
-        return own + self.elasticity * self.source.own_drift
+        return own + self.answer * self.source.own_drift
 
     def log_length_variance(self) -> float:
         """Var[ln M] (nats squared) that has built up since the last normalisation (THEORY 2.9)."""
