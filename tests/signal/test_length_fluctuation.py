@@ -195,6 +195,16 @@ def test_the_logarithm_of_the_length_is_normal() -> None:
         assert abs(stats.skew(logs)) < 0.5
 
 
+def test_exponentials_of_exponentials() -> None:
+    """Their elasticity is beyond all numbers; one unit makes up the length."""
+    b = Builder((4, 8))
+    x = b.activation(b.activation(b.linear(b.x, 8), "exp"), "exp")
+    graph = b.graph(b.linear(x, 8))
+    for typical in (False, True):
+        variance = fold(graph, typical=typical).segments[0].log_length_variance
+        assert 0.0 < variance < 5.0
+
+
 def test_a_uniform_bias_fluctuates_less_than_a_sum() -> None:
     """Var[ln M] of units that are bias alone is (κ - 1)/n before the ReLU, κ = 1.8."""
     predicted = []

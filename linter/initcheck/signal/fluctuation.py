@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from initcheck.signal.signal import Signal, Source
 
 __all__ = [
+    "STEEPEST",
     "Alignment",
     "Averaging",
     "Noise",
@@ -50,10 +51,16 @@ _ORDERS = np.arange(TERMS)
 _HERMITE_4 = NODES**4 - 6.0 * NODES**2 + 3.0
 _PAIRS = 0.5 * _ORDERS * (_ORDERS - 1.0)
 _NEGLIGIBLE = 1e-12
+_MOST_LESS = 0.7
+"""Part of a variance that a bounded law may take away; 0.6 for squares of uniform numbers."""
+STEEPEST = 10.0
+"""Elasticity beyond that of any power in use; exponentials that reach it have a length that is that of one unit."""
+_LARGEST = 1e3
+"""Standard deviation of ln M beyond which its size says nothing."""
 
 
 def combined(*parts: tuple[float, Mapping[int, float]]) -> Noise:
-    """Sum of noises times factors, without what is negligible."""
+    """Sum of noises times factors, without what is negligible, kept within bounds."""
     result: Noise = {}
     for factor, noise in parts:
         if not noise or abs(factor) < _NEGLIGIBLE:
@@ -64,7 +71,7 @@ def combined(*parts: tuple[float, Mapping[int, float]]) -> Noise:
         before = result.get
         for index, coefficient in noise.items():
             result[index] = before(index, 0.0) + factor * coefficient
-    return {index: c for index, c in result.items() if not -1e-9 <= c <= 1e-9}
+    return {index: min(max(c, -_LARGEST), _LARGEST) for index, c in result.items() if not -1e-9 <= c <= 1e-9}
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,9 @@ class Averaging:
             weighted = centred * (WEIGHTS * _HERMITE_4 * (self.excess / 24.0))
             shift = weighted.sum(axis=1)
             extra = weighted @ centred.T - np.outer(shift, shift)
-            single, averaged = single + extra, averaged + extra
+            # It is the law's for squares; far steeper functions see tails that the series does not know.
+            if np.all(np.diag(extra) >= -_MOST_LESS * np.diag(single)):
+                single, averaged = single + extra, averaged + extra
         return averaged / self.units, single
 
     def group(self, groups: int) -> Averaging:
@@ -125,7 +134,7 @@ def powers_of(correlation: float, spread: float) -> Table:
     correlation = min(max(correlation, 0.0), 1.0)
     spread = min(spread, 1.0 - correlation * correlation)
     powers = correlation**_ORDERS
-    moments: Table = powers.copy()
+    moments = np.array(powers, dtype=np.float64)
     moments[2:] += _PAIRS[2:] * spread * powers[:-2]
     np.minimum(moments, 1.0, out=moments)
     # Several values share the result.
@@ -214,7 +223,7 @@ def response(x: Signal, mean: Averaging) -> Response:
     scaled, scaled0 = x.table / math.sqrt(square), x.source.base / math.sqrt(square0)
     functions = np.array([scaled0 * scaled0, scaled0, scaled * scaled, scaled])
     averaged, single = mean.covariances(functions)
-    elasticity = x.elasticity
+    elasticity = x.answer
     ratio = x.mean / math.sqrt(square)
     bend = 0.5 * (expectation(x.stretch) / math.sqrt(square) - ratio * elasticity)
     # As combinations of the four functions: the coherence of x0, and what a change of scale does not explain.
@@ -226,6 +235,10 @@ def response(x: Signal, mean: Averaging) -> Response:
     if single[2, 2] <= _NEGLIGIBLE:
         # A mean over the units themselves, which is one number.
         return Response(elasticity, 0.0, bend, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    if not abs(x.elasticity) < STEEPEST:
+        # A single unit makes up the length: it is one squared number, whatever the scale of x0.
+        drift, variance = _exact(functions[2], averaged[2, 2], single[2, 2], mean.units)
+        return Response(0.0, 0.0, 0.0, 0.0, variance, 0.0, 0.0, 0.0, drift)
     if scale > _NEGLIGIBLE / mean.units:
         by_coherence = float(length @ averaged @ coherence0) / scale
         by_itself = float(coherence @ averaged @ coherence0) / scale
@@ -265,21 +278,23 @@ class Alignment:
 def alignment(x: Signal, mean: Averaging) -> Alignment:
     """Fluctuation of the common share.
 
-    With F(u) = E[x | u], u what all positions of a unit share, the mean over T positions of a unit is F(u) and a rest,
-    Gaussian of variance (q - p)/T; its mean square over units is c M, and ln c the difference of two logarithms.
+    With q = 1 and F(u) = E[x | u], u what all positions of a unit share, the mean over T positions of a unit is F(u)
+    and a rest, Gaussian of variance (1 - p)/T; its mean square over units is c M, and ln c the difference of two
+    logarithms.
     """
-    square, positions = x.mean_square, x.positions
-    if square <= 0.0 or not math.isfinite(square):
+    if x.mean_square <= 0.0 or not math.isfinite(x.mean_square):
         return Alignment(0.0, 0.0, 0.0)
+    positions = x.positions
+    table = x.table / math.sqrt(x.mean_square)
     rho = min(max(x.source.rho_position, 0.0), 1.0)
-    even = smoothed(x.table, math.sqrt(rho))
+    even = smoothed(table, math.sqrt(rho))
     even_square = even * even
     pair = expectation(even_square)
-    rest = max(square - pair, 0.0) / positions
+    rest = max(1.0 - pair, 0.0) / positions
     pooled = pair + rest
-    powers = hermite_coefficients(x.table)[1:] ** 2
+    powers = hermite_coefficients(table)[1:] ** 2
     slope = (1.0 - 1.0 / positions) * float((powers * _ORDERS[1:]) @ rho ** _ORDERS[:-1]) / pooled
-    squares = x.table * x.table / square
+    squares = table * table
     averaged, _ = mean.covariances(squares[None, :])
     length = float(averaged[0, 0]) * mean.units
     if length <= _NEGLIGIBLE:

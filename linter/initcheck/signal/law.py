@@ -355,7 +355,9 @@ def _per_correlation(moments: Moments, variance: float, shape: tuple[int, ...], 
     positions = math.prod(n for n, axis in zip(shape, axes, strict=True) if axis is Axis.POSITION)
     if variance <= 0.0 or positions < 2:
         return 0.0
-    return (moments.mean_square / (positions - 1) + max(moments.pair_position, 0.0)) / variance
+    ratio = (moments.mean_square / (positions - 1) + max(moments.pair_position, 0.0)) / variance
+    # Beyond the range of floats nothing is known of it.
+    return ratio if math.isfinite(ratio) else 0.0
 
 
 def _shape_base(mean: float, variance: float, marginal: Table | None) -> tuple[Table, Table | None]:

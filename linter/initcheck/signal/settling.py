@@ -181,7 +181,7 @@ class Settling:
 
     def _amplitude(self, signal: Signal) -> Amplitude | None:
         """How a function answers a length that fluctuates widely; only the typical path knows where it does."""
-        if not self.typical or abs(signal.elasticity) < 1e-6:
+        if not self.typical or abs(signal.answer) < 1e-6:
             return None
         source = signal.source
         noise = combined((1.0, source.noise), (1.0, source.own_noise))
@@ -205,7 +205,7 @@ class Settling:
         fresh = {} if source.realized and signal.table is source.base else {self._named(owner): math.sqrt(own.rest)}
         return combined(
             (own.slope, source.alignment),
-            (own.along * signal.elasticity, source.own_noise),
+            (own.along * signal.answer, source.own_noise),
             (own.along, own_noise),
             (1.0, fresh),
         )
@@ -231,10 +231,10 @@ class Settling:
         noise: Mapping[int, float] = source.noise
         extra = 0.0
         if x.source.groups == groups:
-            before = x.elasticity**2 * x.source.group_variance
+            before = x.answer**2 * x.source.group_variance
             before += math.log1p(_of_one_group(x, averaging(x)))
         else:
-            own = combined((x.elasticity, x.source.own_noise), (1.0, x.own_noise or {}))
+            own = combined((x.answer, x.source.own_noise), (1.0, x.own_noise or {}))
             together = math.fsum(c * c for c in own.values())
             before = math.log1p(groups * together)
             drift, variance = group_noise(groups, 0.0, groups * together)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from initcheck.graph import Axis
-from initcheck.signal.fluctuation import Noise, averaging, combined, response
+from initcheck.signal.fluctuation import STEEPEST, Noise, averaging, combined, response
 from initcheck.signal.functions import apply
 from initcheck.signal.profile import powered
 from initcheck.signal.quadrature import (
@@ -274,6 +274,13 @@ class Signal:
         """Squared coefficient of variation over units of a unit's mean square (THEORY 2.6)."""
         return self.elasticity**2 * self.source.unit_variation if self.source.unit_variation else 0.0
 
+
+    @property
+    def answer(self) -> float:
+        """Elasticity with which a fluctuation passes: none beyond what can be made sense of."""
+        elasticity = self.elasticity
+        return elasticity if abs(elasticity) < STEEPEST else 0.0
+
     @derived("shape", "axes")
     def units(self) -> int:
         """Number of features."""
@@ -314,15 +321,13 @@ class Signal:
     @derived("source", "table", "stretch")
     def inherited_noise(self) -> Mapping[int, float]:
         """Ln M of x as a linear combination of independent variables, without what the units of its source add."""
-        return combined((self.elasticity, self.source.noise))
+        return combined((self.answer, self.source.noise))
 
     @derived("source", "table", "stretch", "own_noise")
     def noise(self) -> Mapping[int, float]:
         """Ln M of x as a linear combination of independent variables, that of its own finite width included."""
-        elasticity = self.elasticity
-        return combined(
-            (elasticity, self.source.noise), (elasticity, self.source.own_noise), (1.0, self.own_noise or {})
-        )
+        answer = self.answer
+        return combined((answer, self.source.noise), (answer, self.source.own_noise), (1.0, self.own_noise or {}))
 
     def diluted_noise(self, share: float) -> Noise:
         """What x adds to ln M of a sum of which it makes up a share: the smaller it is, the better the first order."""
@@ -335,7 +340,7 @@ class Signal:
 
     def drift(self) -> float:
         """E ln M - ln q that the finite width of its own units gives x (THEORY 2.9); about minus half the variance."""
-        return self._unit_drift + self.elasticity * self.source.own_drift
+        return self._unit_drift + self.answer * self.source.own_drift
 
     def log_length_variance(self) -> float:
         """Var[ln M] (nats squared) that has built up since the last normalisation (THEORY 2.9)."""
