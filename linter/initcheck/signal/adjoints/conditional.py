@@ -116,7 +116,7 @@ def _moments(weights: Table, inside: Table, order: int) -> list[Table]:
 def _per_cell(weights: Table, where: NDArray[np.intp]) -> Table:
     """Sum of the weights of each row that fall into each cell: (cell, row)."""
     rows = len(where)
-    total: Table = np.bincount(where.ravel(), weights.ravel(), rows * _CELLS)
+    total = np.asarray(np.bincount(where.ravel(), weights.ravel(), rows * _CELLS), dtype=np.float64)
     return total.reshape(rows, _CELLS).T
 
 
