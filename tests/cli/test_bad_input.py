@@ -128,7 +128,7 @@ VERDICT: dict[str, tuple[Callable[[], onnx.ModelProto], int, str]] = {
     "unknown domain operator": (_unknown_domain, 0, ""),
     "opset newer than known": (lambda: model(opset=999), 0, ""),
     "zero-size tensor": (_zero_size, 0, ""),
-    "numbers beyond the range of floats": (_out_of_range, 0, ""),
+    "numbers beyond the range of floats": (_out_of_range, 1, "INI106"),
     "all-NaN weights": (_nan, 1, "INI401"),
 }
 

@@ -149,7 +149,8 @@ def summed(gradient: Gradient, y: Signal, context: BackwardContext) -> Summed:
     if context.typical and square > 0.0:
         count = max(y.positions, 1)
         correlation = min(max(positions / square, 0.0), 1.0)
-        relative = 3.0 * expectation(power * power) / (square * square) - 1.0
+        whole = square * square
+        relative = 3.0 * expectation(power * power) / whole - 1.0 if 0.0 < whole < math.inf else 0.0
         effective = (1.0 / count + (1.0 - 1.0 / count) * correlation**2) / max(y.units, 1)
         shift = math.exp(-0.5 * min(relative * effective, _MAXIMUM_SHIFT))
         # The common part follows the length of the activations instead: x · g does not fluctuate.

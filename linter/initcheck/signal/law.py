@@ -335,9 +335,10 @@ def _response_shift(moments: Moments, shift: float, parents: Sequence[Signal]) -
     x = parents[0]
     squares = x.slope * x.slope
     power = expectation(squares)
-    if power <= 0.0:
+    power *= power
+    if not 0.0 < power < math.inf:
         return shift
-    relative = 3.0 * expectation(squares * squares) / power**2 - 1.0
+    relative = 3.0 * expectation(squares * squares) / power - 1.0
     together = min(max(x.source.rho_perturbation, 0.0), 1.0) ** 2
     own = relative / effective_elements(x.units, x.positions, together)
     # What came before the value's own units acts on both alike.

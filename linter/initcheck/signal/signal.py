@@ -378,7 +378,9 @@ class Signal:
         across_base = expectation(weight * base)
         left = expectation(weight * weight) - across_base * across_base / square
         shared = source.rho_perturbation * max(source.rho_position, 0.0)
-        return across * max(left, 0.0) / self.mean_square**2 / effective_elements(self.units, self.positions, shared)
+        power = self.mean_square * self.mean_square
+        elements = effective_elements(self.units, self.positions, shared)
+        return across * max(left, 0.0) / power / elements if 0.0 < power < math.inf else 0.0
 
     def under(self, function: str, arguments: Mapping[str, float]) -> tuple[Table, Table]:
         """Value and derivative of an elementwise function on the table; worked out once for both directions.

@@ -99,7 +99,9 @@ def _places(values: Table, table: Table) -> Table:
 
 def _split(places: Table) -> tuple[NDArray[np.intp], Table]:
     """Number of the cell between two nodes, counted on from row to row, and the place within it from 0 to 1."""
-    cells = np.minimum(places.astype(np.intp), _CELLS - 1)
+    # Values beyond the range of floats have no place; any will do.
+    places = np.nan_to_num(places)
+    cells = np.clip(places.astype(np.intp), 0, _CELLS - 1)
     inside = np.asarray(places - cells, dtype=np.float64)
     rows = np.arange(len(places), dtype=np.intp)[:, None]
     return cells + _CELLS * rows, inside

@@ -214,7 +214,8 @@ def length_fluctuation(x: Signal, removed: Removed, share: float, *, centred: bo
     """E[1/(v + ε)] times E[v] + ε: the variance of n elements fluctuates by (κ - 1)/n, κ the kurtosis."""
     deviations = x.table - x.mean if centred else x.table
     square = expectation(deviations**2)
-    kurtosis = expectation(deviations**4) / square**2 if square > 0.0 else 1.0
+    power = square * square
+    kurtosis = expectation(deviations**4) / power if 0.0 < power < math.inf else 1.0
     return 1.0 + share * share * min((kurtosis - 1.0) / max(removed.group, 1.0), 1.0)
 
 
