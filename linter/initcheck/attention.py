@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from initcheck.signal.forward import Forward
-    from initcheck.signal.signal import Mixing
+    from initcheck.signal.source import Mixing
     from initcheck.structure import Structure
 
 __all__ = ["AttentionFacts", "find_attention"]

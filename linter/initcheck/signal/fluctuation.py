@@ -21,7 +21,8 @@ from initcheck.signal.record import replace
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from initcheck.signal.signal import Signal, Source
+    from initcheck.signal.signal import Signal
+    from initcheck.signal.source import Source
 
 __all__ = [
     "STEEPEST",

@@ -22,7 +22,8 @@ from initcheck.signal.quadrature import (
     pair_moment,
 )
 from initcheck.signal.record import replace
-from initcheck.signal.signal import Signal, Source, effective_elements, gaussian_table
+from initcheck.signal.signal import Signal
+from initcheck.signal.source import Source, effective_elements, gaussian_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

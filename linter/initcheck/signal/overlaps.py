@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 if TYPE_CHECKING:
     from initcheck.signal.profile import Profile
-    from initcheck.signal.signal import Logits
+    from initcheck.signal.source import Logits
 
 __all__ = ["Overlaps", "overlaps"]
 

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 
     from initcheck.signal.fluctuation import Noise
     from initcheck.signal.law import Context
-    from initcheck.signal.signal import Signal, Source
+    from initcheck.signal.signal import Signal
+    from initcheck.signal.source import Source
     from initcheck.structure import Structure
 
 __all__ = ["Owner", "Settling"]

@@ -13,7 +13,8 @@ from initcheck.signal.law import Argument, Context, Moments, moments_of
 from initcheck.signal.overlaps import overlaps
 from initcheck.signal.profile import levelled, padded, pair_share, product
 from initcheck.signal.record import replace
-from initcheck.signal.signal import Logits, Mixing, Signal
+from initcheck.signal.signal import Signal
+from initcheck.signal.source import Logits, Mixing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

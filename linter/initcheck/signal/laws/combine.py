@@ -22,7 +22,8 @@ from initcheck.signal.operands import (
 )
 from initcheck.signal.profile import joint, padded, pair_share
 from initcheck.signal.record import replace
-from initcheck.signal.signal import Logits, Signal, effective_elements
+from initcheck.signal.signal import Signal
+from initcheck.signal.source import Logits, effective_elements
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,12 +11,13 @@ from initcheck.signal.law import Argument, Context, moments_of
 from initcheck.signal.marginal import shape_of
 from initcheck.signal.quadrature import hermite_powers, pair_moment
 from initcheck.signal.record import replace
-from initcheck.signal.signal import Logits, Signal
+from initcheck.signal.signal import Signal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from initcheck.graph import Node
+    from initcheck.signal.source import Logits
 
 __all__ = ["DropoutLaw", "ElementwiseLaw"]
 

@@ -13,7 +13,8 @@ from initcheck.signal.functions import FUNCTIONS, apply
 from initcheck.signal.law import Moments, moments_of
 from initcheck.signal.laws.linear import weight_uncertainty
 from initcheck.signal.quadrature import expectation, hermite_powers, pair_moment
-from initcheck.signal.signal import Signal, gaussian_table
+from initcheck.signal.signal import Signal
+from initcheck.signal.source import gaussian_table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
