@@ -138,8 +138,9 @@ class _Fold:
             if raw:
                 self.raw.add(name)
                 signal = _started_anew(signal)
-            self._record(node, inputs, signal)
-            self.signals[name] = self._aligned(name, self._settled(name, signal, inputs, node))
+            settled = self._aligned(name, self._settled(name, signal, inputs, node))
+            self._record(node, inputs, signal, settled)
+            self.signals[name] = settled
 
     def _unanswered(self, node: Node, inputs: list[Signal], outputs: tuple[Signal | None, ...]) -> bool:
         if not inputs or not node.outputs:
@@ -177,9 +178,10 @@ class _Fold:
             return signal
         return replace(signal, own_response={self.context.next_index(): math.sqrt(signal.chance_response())})
 
-    def _record(self, node: Node, inputs: list[Signal], result: Signal) -> None:
+    def _record(self, node: Node, inputs: list[Signal], result: Signal, settled: Signal) -> None:
+        """Entries of a step: gains of the value as later steps see it, noises before they are merged."""
         residual = node.name in self.structure.residuals
-        self.ledger += contributions(self.graph, node, inputs, result, residual=residual)
+        self.ledger += contributions(self.graph, node, inputs, settled, residual=residual)
         if any(x.source.index == result.source.index for x in inputs):
             return
         inherited = set[int]().union(*(x.source.noise for x in inputs))

@@ -339,7 +339,8 @@ def _response_shift(moments: Moments, shift: float, parents: Sequence[Signal]) -
     power *= power
     if not 0.0 < power < math.inf:
         return shift
-    relative = 3.0 * expectation(squares * squares) / power - 1.0
+    # An orthogonal map keeps the length of a response too: of 2/n, what its weights are free to do is left.
+    relative = max(3.0 * expectation(squares * squares) / power - 1.0 - 2.0 * (1.0 - x.source.freedom), 0.0)
     together = min(max(x.source.rho_perturbation, 0.0), 1.0) ** 2
     own = relative / effective_elements(x.units, x.positions, together)
     # What came before the value's own units acts on both alike.

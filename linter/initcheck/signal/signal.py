@@ -262,13 +262,15 @@ class Signal:
         if not math.isfinite(both) or both - inner * inner <= _NEGLIGIBLE * both:
             return 0.0
         across = max(source.perturbation - source.response_power * square, 0.0)
-        weight = self.slope * self.table
-        across_base = expectation(weight * base)
-        left = expectation(weight * weight) - across_base * across_base / square
-        shared = source.rho_perturbation * max(source.rho_position, 0.0)
         power = self.mean_square * self.mean_square
-        elements = effective_elements(self.units, self.positions, shared)
-        return across * max(left, 0.0) / power / elements if 0.0 < power < math.inf else 0.0
+        with np.errstate(over="ignore", invalid="ignore"):
+            weight = self.slope * self.table
+            inner, whole = expectation(weight * base), expectation(weight * weight)
+        shared = source.rho_perturbation * max(source.rho_position, 0.0)
+        result = (
+            across * max(whole - inner * inner / square, 0.0) / effective_elements(self.units, self.positions, shared)
+        )
+        return result / power if math.isfinite(result) and 0.0 < power < math.inf else 0.0
 
     def under(self, function: str, arguments: Mapping[str, float]) -> tuple[Table, Table]:
         """Value and derivative of an elementwise function on the table; worked out once for both directions.

@@ -107,7 +107,8 @@ class TransposedConvolutionAdjoint:
             profile=of_spatial(spread.profile),
             assumed=g.assumed,
         )
-        rows = size_of(x, Axis.BATCH) * x.positions
+        inside = min(spread.reach / math.prod(node.attributes["kernel"]), 1.0)
+        rows = size_of(x, Axis.BATCH) * x.positions * inside
         return (back, weight_gradient(x, y, g, received, rows), bias_gradient(y, received))[: len(args)]
 
 
