@@ -19,7 +19,7 @@ class Random(nn.Module):
         super().__init__()
         self.steps = steps
         self.weights = nn.ParameterList(
-            nn.Parameter(torch.zeros(WIDTH, WIDTH) if zero else torch.randn(WIDTH, WIDTH))
+            nn.Parameter(torch.zeros(WIDTH, WIDTH) if zero else torch.randn(WIDTH, WIDTH) / WIDTH**0.5)
             if kind in {"linear", "branch"}
             else nn.Parameter(torch.zeros(WIDTH) if zero else torch.randn(WIDTH))
             for kind, zero in steps

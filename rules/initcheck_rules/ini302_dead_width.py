@@ -107,7 +107,7 @@ class DeadWidth:
 
     @staticmethod
     def bad() -> Graph:
-        """Twenty-four layers of width 6 between wide ones."""
+        """Ten layers of width 6 between wide ones."""
         return _relu_network(6)
 
     @staticmethod
@@ -145,7 +145,7 @@ def _layers_before(analysis: Analysis, activations: Sequence[Node]) -> tuple[str
 def _relu_network(width: int) -> Graph:
     b = Builder()
     x = b.x
-    for _ in range(12):
+    for _ in range(10):
         x = b.activation(b.linear(x, 64))
         x = b.activation(b.linear(x, width))
     return b.graph(b.linear(x, 10))

@@ -108,7 +108,7 @@ class DeadUnits:
     failure_mode: ClassVar[FailureMode] = FailureMode.DEAD
     severity: ClassVar[Severity] = Severity.ERROR
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRAPH, Need.SIGNAL, Need.INITIALIZATION})
-    subsumes: ClassVar[frozenset[str]] = frozenset({"INI101"})
+    subsumes: ClassVar[frozenset[str]] = frozenset({"INI101", "INI301"})
 
     def check(self, analysis: Analysis) -> Iterator[Finding]:
         """At most one finding for all layers most of whose units are off."""

@@ -26,6 +26,7 @@ def from_file(graph: Graph, path: Path) -> list[str]:
 
 
 NOT_IN_A_FILE = {"INI904": "an exporter writes no parameter that nothing reads"}
+EXPLAINED = {"INI204": "INI405 names the layer that is to blame"}
 FROM_A_FILE = [rule for rule in RULES if rule.code not in NOT_IN_A_FILE and Need.CONSTRUCTION not in rule.needs]
 
 
@@ -33,7 +34,8 @@ FROM_A_FILE = [rule for rule in RULES if rule.code not in NOT_IN_A_FILE and Need
 def test_bad_fires_and_good_is_silent(rule: type[Rule], tmp_path: Path) -> None:
     bad = from_file(rule.bad(), tmp_path / "bad.onnx")
     assert sorted(bad) == sorted(reported(rule.bad()))
-    assert any(line.endswith(rule.code) for line in bad)
+    assert bad
+    assert rule.code in EXPLAINED or any(line.endswith(rule.code) for line in bad)
     assert from_file(rule.good(), tmp_path / "good.onnx") == []
 
 
