@@ -111,8 +111,8 @@ def widened(
 ) -> tuple[Segment, ...]:
     """Segments of the mean-field fold, with the interval that finite width leaves.
 
-    The typical length lies below the expected one by half the variance that the layers inject, if later layers neither
-    amplify nor damp it. The rest of the distance says how far the expectation speaks for a network of finite width.
+    The typical length lies below the expected one by half the variance that the layers inject, unless later layers
+    amplify it. What they add to the distance says how far the expectation speaks for a network of finite width.
 
     Args:
         expected: Segments of the mean-field fold.
@@ -127,8 +127,8 @@ def widened(
     result = []
     for segment in expected:
         apart = segment.length_gain - lengths.get(segment.index, segment.length_gain)
-        beyond = abs(apart - 0.5 * injected.get(segment.index, 0.0) / math.log(10.0))
-        known = math.isfinite(beyond) and apart > 0.0
+        beyond = apart - 0.5 * injected.get(segment.index, 0.0) / math.log(10.0)
+        known = math.isfinite(beyond) and beyond > 0.0
         result.append(replace(segment, uncertainty=math.hypot(segment.uncertainty, beyond)) if known else segment)
     return tuple(result)
 
