@@ -94,5 +94,5 @@ def test_lstm(lower, only):
     node = only(graph)
     expected = {"cell": "lstm", "hidden": 8, "directions": 2, "activation": "tanh", "fan_in": 5, "fan_out": 32}
     assert node.attributes == expected
-    assert node.inputs == ("x", "W", "R", "B")
+    assert node.inputs == ("x", "W", "R", "B", "")
     assert graph.values["y"].shape == (7, 2, 2, 8)
