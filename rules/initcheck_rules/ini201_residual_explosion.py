@@ -84,7 +84,9 @@ class ResidualExplosion:
     failure_mode: ClassVar[FailureMode] = FailureMode.RESIDUAL
     severity: ClassVar[Severity] = Severity.ERROR
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRAPH, Need.SIGNAL, Need.INITIALIZATION})
-    subsumes: ClassVar[frozenset[str]] = frozenset({"INI102", "INI106", "INI204", "INI502", "INI504", "INI506"})
+    subsumes: ClassVar[frozenset[str]] = frozenset(
+        {"INI102", "INI106", "INI204", "INI502", "INI504", "INI505", "INI506"}
+    )
 
     bounds: Mapping[Optimizer, Bounds] = field(
         default_factory=lambda: GROWTH,

@@ -71,23 +71,24 @@ class AttentionLogits:
     )
 
     def check(self, analysis: Analysis) -> Iterator[Finding]:
-        """One finding for all attentions of a segment that condense."""
+        """One finding for all attentions that condense."""
         bounds = self.bounds[analysis.optimizer]
-        groups: dict[str, list[AttentionFacts]] = {}
-        for facts in analysis.attention:
-            if facts.keys >= FEWEST_KEYS and bounds.judge(_ratio(facts)) is not Severity.OFF:
-                signal = analysis.forward.signals.get(facts.query)
-                groups.setdefault(f"segment {signal.segment}" if signal else "", []).append(facts)
-        for segment, group in groups.items():
-            yield self._finding(analysis, segment, group, bounds)
+        group = [
+            facts
+            for facts in analysis.attention
+            if facts.keys >= FEWEST_KEYS and bounds.judge(_ratio(facts)) is not Severity.OFF
+        ]
+        if group:
+            yield self._finding(analysis, group, bounds)
 
-    def _finding(self, analysis: Analysis, segment: str, group: Sequence[AttentionFacts], bounds: Bounds) -> Finding:
+    def _finding(self, analysis: Analysis, group: Sequence[AttentionFacts], bounds: Bounds) -> Finding:
         worst = max(group, key=_ratio)
         severity = bounds.judge(_ratio(worst))
         bound = bounds.error if severity is Severity.ERROR else bounds.warning
         nodes = [node for facts in group for node in (facts.query_layer, facts.key_layer) if node is not None]
         layers = tuple(dict.fromkeys(node.path or node.name for node in nodes)) or (worst.path,)
         first = nodes[0] if nodes else worst.node
+        signal = analysis.forward.signals.get(group[0].query)
         return Finding(
             code=self.code,
             name=self.name,
@@ -109,7 +110,7 @@ class AttentionLogits:
                 "bound": bound * math.log(worst.keys),
                 "attentions": len(group),
             },
-            segment=segment,
+            segment=f"segment {signal.segment}" if signal is not None else "",
             assumed=any(facts.assumed for facts in group),
         )
 
