@@ -118,7 +118,7 @@ def test_summary_takes_the_worst_segment() -> None:
     assert summary.log10_signal_gain == pytest.approx(-4 * math.log10(6.0), abs=0.4)
     assert summary.residual_blocks == 0
     assert summary.beta is not None
-    # Four layers between the normalisation and the head pass a sixth each; the length that it divides by gives some back.
+    # Four layers before the head pass a sixth each; the length that the normalisation divides by gives some back.
     assert summary.log10_gradient_ratio == pytest.approx(-4 * math.log10(6.0) + 0.5, abs=0.5)
 
 
