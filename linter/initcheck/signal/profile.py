@@ -165,7 +165,10 @@ def part_of(
 
 def spatial(profile: Profile | None, shape: Sequence[int]) -> Profile | None:
     """Profile of a (batch, channel, *spatial) value as an array over all its spatial axes."""
-    return None if profile is None else np.broadcast_to(profile, (1, 1, *shape[2:]))[0, 0]
+    if profile is None:
+        return None
+    # A profile over samples or channels (a mask that names them) is averaged.
+    return np.broadcast_to(profile.mean(axis=(0, 1)), tuple(shape[2:]))
 
 
 def of_spatial(array: Profile | None) -> Profile | None:
