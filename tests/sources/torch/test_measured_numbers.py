@@ -151,7 +151,8 @@ def test_integer_inputs_are_perturbed_behind_the_embedding() -> None:
     assert found["places"].signal.zeros > 0
     assert found["head"].signal.measured == pytest.approx(math.log10(4.0), abs=0.05)
     assert found["head"].length.measured == pytest.approx(math.log10(8.0), abs=0.05)
-    assert not any(layer.disagreements for layer in found.values())
+    # The gradient of a row that all samples share is a sum over the batch, which is 2 in the trace and 32 here.
+    assert {name for name, layer in found.items() if layer.disagreements} <= {"places"}
 
 
 def test_the_same_seed_gives_the_same_numbers_and_another_one_others() -> None:
