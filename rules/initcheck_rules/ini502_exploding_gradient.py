@@ -50,7 +50,8 @@ class ExplodingGradient:
     Limits:
         Growth that goes with the length cancels in the quantity and is left to INI102 and INI201. Chains of batch
         normalisation of 30 layers (10^4.7) start with momentum SGD, chains of 90 (10^15) with no optimizer; the bounds
-        between them are not measured. Branches of residual blocks and recurrent steps are not followed.
+        between them are not measured. Branches of residual blocks and recurrent steps are
+        not followed, nor networks most of whose layers a concatenation bypasses.
 
     References:
         Yang et al., A Mean Field Theory of Batch Normalization (arXiv 1902.08129). Poole et al., Exponential
@@ -76,6 +77,8 @@ class ExplodingGradient:
         if not path:
             return
         start = max(range(len(path)), key=lambda at: path[at].log10_sensitivity)
+        if not _is_chain(analysis):
+            return
         bounds, growth = self.bounds[analysis.optimizer], path[start].log10_sensitivity
         steps = steps_between(analysis, path[start:], 1.0)
         uncertainty = path_uncertainty(analysis)
@@ -127,6 +130,12 @@ class ExplodingGradient:
     def helped(finding: Finding) -> Graph:
         """Skip connections, as the help line says."""
         return _normalized_network(skip=SKIP in finding.help)
+
+
+def _is_chain(analysis: Analysis) -> bool:
+    """Whether most layers of the main path have no way around them: concatenation bypasses a layer as a sum does."""
+    path, needed = analysis.gradient_path, analysis.structure.bottlenecks
+    return 2 * sum(step.node.outputs[0] in needed for step in path) >= len(path)
 
 
 def _remedy(analysis: Analysis, guilty: Sequence[Step]) -> str:
