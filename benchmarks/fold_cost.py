@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
+import numpy as np
+
 from initcheck.analysis import Analysis  # noqa: E402
 from initcheck.builder import Builder  # noqa: E402
 from initcheck.graph import Graph, Op  # noqa: E402
@@ -83,7 +85,8 @@ def main() -> None:
     for make in makers:
         for nodes in options.nodes:
             graph = make(nodes)
-            runs = [measure(graph) for _ in range(options.runs)]
+            with np.errstate(all="ignore"):
+                runs = [measure(graph) for _ in range(options.runs)]
             least = [min(costs) for costs in zip(*runs, strict=True)]
             print(f"{make.__name__:14s} {len(graph.nodes):6d}" + "".join(f" {cost:10.3f}" for cost in least))
 
