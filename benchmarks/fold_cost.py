@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
 
-import numpy as np
+import numpy as np  # noqa: E402
 
 from initcheck.analysis import Analysis  # noqa: E402
 from initcheck.builder import Builder  # noqa: E402
