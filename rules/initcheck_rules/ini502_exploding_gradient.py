@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from initcheck import Bounds, Builder, FailureMode, Finding, Need, Optimizer, Severity
-from initcheck_rules.sensitivity import path_uncertainty, segment_of, steps_between, weights_code
+from initcheck_rules.sensitivity import comparable_steps, path_uncertainty, segment_of, steps_between, weights_code
 from initcheck_rules.steps import blamed, cause_of
 from initcheck_rules.variance import CHAOS, inference_norms
 from initcheck_rules.wording import count_of, power_of_ten
@@ -50,7 +50,7 @@ class ExplodingGradient:
     Limits:
         Growth that goes with the length cancels in the quantity and is left to INI102 and INI201. Chains of batch
         normalisation of 30 layers (10^4.7) start with momentum SGD, chains of 90 (10^15) with no optimizer; the bounds
-        between them are not measured. Branches of residual blocks and recurrent steps are not followed.
+        between them are not measured. Only values that all of the signal runs through are compared; branches of residual blocks and recurrent steps are not followed.
 
     References:
         Yang et al., A Mean Field Theory of Batch Normalization (arXiv 1902.08129). Poole et al., Exponential
@@ -72,7 +72,7 @@ class ExplodingGradient:
 
     def check(self, analysis: Analysis) -> Iterator[Finding]:
         """At most one finding: where the gradient begins to be largest, and what makes it so."""
-        path = analysis.gradient_path
+        path = comparable_steps(analysis)
         if not path:
             return
         start = max(range(len(path)), key=lambda at: path[at].log10_sensitivity)
