@@ -56,7 +56,7 @@ class ExplodingSignal:
     failure_mode: ClassVar[FailureMode] = FailureMode.EXPLODING
     severity: ClassVar[Severity] = Severity.ERROR
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRAPH, Need.SIGNAL, Need.INITIALIZATION})
-    subsumes: ClassVar[frozenset[str]] = frozenset({"INI106", "INI405", "INI502"})
+    subsumes: ClassVar[frozenset[str]] = frozenset({"INI106", "INI405", "INI502", "INI503"})
 
     bounds: Mapping[Optimizer, Bounds] = field(
         default_factory=lambda: SIGNAL_GAIN,

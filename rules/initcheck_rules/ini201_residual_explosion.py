@@ -84,7 +84,7 @@ class ResidualExplosion:
     failure_mode: ClassVar[FailureMode] = FailureMode.RESIDUAL
     severity: ClassVar[Severity] = Severity.ERROR
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRAPH, Need.SIGNAL, Need.INITIALIZATION})
-    subsumes: ClassVar[frozenset[str]] = frozenset({"INI102", "INI106", "INI502"})
+    subsumes: ClassVar[frozenset[str]] = frozenset({"INI102", "INI106", "INI502", "INI503"})
 
     bounds: Mapping[Optimizer, Bounds] = field(
         default_factory=lambda: GROWTH,

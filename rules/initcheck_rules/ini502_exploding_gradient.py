@@ -63,7 +63,7 @@ class ExplodingGradient:
     failure_mode: ClassVar[FailureMode] = FailureMode.EXPLODING
     severity: ClassVar[Severity] = Severity.ERROR
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRAPH, Need.SIGNAL, Need.INITIALIZATION})
-    subsumes: ClassVar[frozenset[str]] = frozenset()
+    subsumes: ClassVar[frozenset[str]] = frozenset({"INI503"})
 
     bounds: Mapping[Optimizer, Bounds] = field(
         default_factory=lambda: CHAOS,
