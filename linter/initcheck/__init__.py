@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         is_homogeneous,
         is_zero_at_zero,
         is_zero_below_zero,
+        sensitive_range,
         switched_off_below,
     )
     from initcheck.gradient_path import GradientStep
@@ -63,6 +64,7 @@ _HOMES = {
         "is_homogeneous",
         "is_zero_at_zero",
         "is_zero_below_zero",
+        "sensitive_range",
         "switched_off_below",
     ),
     "graph": ("Axis", "Constant", "Graph", "Location", "Node", "Op", "Parameter", "RowFacts", "Value"),
@@ -139,6 +141,7 @@ __all__ = [
     "is_zero_at_zero",
     "is_zero_below_zero",
     "role_of",
+    "sensitive_range",
     "switched_off_below",
 ]
 

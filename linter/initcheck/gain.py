@@ -20,6 +20,7 @@ __all__ = [
     "is_homogeneous",
     "is_zero_at_zero",
     "is_zero_below_zero",
+    "sensitive_range",
     "switched_off_below",
 ]
 
@@ -115,6 +116,36 @@ def switched_off_below(function: str, arguments: Mapping[str, float] | None = No
         return math.nan
     on = np.flatnonzero(slope > OFF_SLOPE)
     return float(inputs[on[0] - 1]) if on.size else 0.0
+
+
+def sensitive_range(function: str, arguments: Mapping[str, float] | None = None) -> tuple[float, float] | None:
+    """Inputs between which a saturating activation has a slope of at least ``OFF_SLOPE`` of its largest.
+
+    -3.0 to 3.0 for tanh, -6.0 to 6.0 for sigmoid, -1 to 1 for hard tanh.
+
+    Args:
+        function: Name in the vocabulary of elementwise functions.
+        arguments: Its keyword arguments.
+
+    Returns:
+        The two ends; None for a function that does not rise from one constant to another on both sides of zero.
+    """
+    known = FUNCTIONS.get(function)
+    if known is None or function in NO_ACTIVATIONS:
+        return None
+    positive = np.geomspace(1e-3, 1e4, 1401)
+    inputs = np.concatenate([-positive[::-1], np.zeros(1), positive])
+    options = dict(arguments or {})
+    with np.errstate(all="ignore"):
+        slope = known.derivative(inputs, **options)
+        rise = float(np.ptp(known.value(inputs, **options)))
+    largest = float(np.max(slope))
+    bounded = max(abs(float(slope[0])), abs(float(slope[-1]))) <= 1e-6 * largest and rise < 1e2
+    if not bounded or largest <= 0.0 or float(np.min(slope)) < 0.0:
+        return None
+    steep = inputs[slope >= OFF_SLOPE * largest]
+    low, high = float(steep[0]), float(steep[-1])
+    return (low, high) if low < 0.0 < high else None
 
 
 def _is_step(function: Function, options: Mapping[str, float]) -> bool:

@@ -82,7 +82,7 @@ def gradient_path(
         if before is None or x is None or x.mean_square <= 0.0:
             continue
         change = before - energy
-        if _averages_positions(node, signals):
+        if node.outputs[0] in structure.bottlenecks and _averages_positions(node, signals):
             averaged += change
             change = 0.0
         change += math.log10(x.mean_square / signal.mean_square)

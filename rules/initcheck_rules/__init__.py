@@ -6,6 +6,7 @@ from initcheck_rules.ini101_vanishing_signal import VanishingSignal
 from initcheck_rules.ini102_exploding_signal import ExplodingSignal
 from initcheck_rules.ini103_wrong_fan import WrongFan
 from initcheck_rules.ini104_shifted_weights import ShiftedWeights
+from initcheck_rules.ini105_input_collapse import InputCollapse
 from initcheck_rules.ini106_range_overflow import RangeOverflow
 from initcheck_rules.ini201_residual_explosion import ResidualExplosion
 from initcheck_rules.ini202_unscaled_residual_projections import UnscaledResidualProjections
@@ -20,7 +21,9 @@ from initcheck_rules.ini404_dead_units import DeadUnits
 from initcheck_rules.ini405_scale_outlier import ScaleOutlier
 from initcheck_rules.ini407_identical_draws import IdenticalDraws
 from initcheck_rules.ini408_dead_product import DeadProduct
+from initcheck_rules.ini501_vanishing_gradient import VanishingGradient
 from initcheck_rules.ini502_exploding_gradient import ExplodingGradient
+from initcheck_rules.ini503_saturated_activations import SaturatedActivations
 from initcheck_rules.ini504_attention_logits import AttentionLogits
 from initcheck_rules.ini505_rank_collapse import RankCollapse
 from initcheck_rules.ini506_first_loss import FirstLoss
@@ -39,6 +42,7 @@ RULES = (
     ExplodingSignal,
     WrongFan,
     ShiftedWeights,
+    InputCollapse,
     RangeOverflow,
     ResidualExplosion,
     UnscaledResidualProjections,
@@ -53,7 +57,9 @@ RULES = (
     ScaleOutlier,
     IdenticalDraws,
     DeadProduct,
+    VanishingGradient,
     ExplodingGradient,
+    SaturatedActivations,
     AttentionLogits,
     RankCollapse,
     FirstLoss,

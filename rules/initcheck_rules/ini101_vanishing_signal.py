@@ -61,7 +61,7 @@ class VanishingSignal:
     failure_mode: ClassVar[FailureMode] = FailureMode.VANISHING
     severity: ClassVar[Severity] = Severity.ERROR
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRAPH, Need.SIGNAL, Need.INITIALIZATION})
-    subsumes: ClassVar[frozenset[str]] = frozenset({"INI106", "INI405"})
+    subsumes: ClassVar[frozenset[str]] = frozenset({"INI105", "INI106", "INI405", "INI501", "INI503"})
 
     bounds: Mapping[Optimizer, Bounds] = field(
         default_factory=lambda: SIGNAL_GAIN, metadata={"doc": "decades by which the mean square of the signal shrinks"}

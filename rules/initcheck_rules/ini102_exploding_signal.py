@@ -56,7 +56,9 @@ class ExplodingSignal:
     failure_mode: ClassVar[FailureMode] = FailureMode.EXPLODING
     severity: ClassVar[Severity] = Severity.ERROR
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRAPH, Need.SIGNAL, Need.INITIALIZATION})
-    subsumes: ClassVar[frozenset[str]] = frozenset({"INI106", "INI405", "INI502", "INI504", "INI505", "INI506"})
+    subsumes: ClassVar[frozenset[str]] = frozenset(
+        {"INI106", "INI405", "INI502", "INI503", "INI504", "INI505", "INI506"}
+    )
 
     bounds: Mapping[Optimizer, Bounds] = field(
         default_factory=lambda: SIGNAL_GAIN,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 from initcheck import Bounds, Builder, FailureMode, Finding, Need, Optimizer, Severity
-from initcheck_rules.sensitivity import path_uncertainty, segment_of, steps_between, weights_code
+from initcheck_rules.sensitivity import comparable_steps, path_uncertainty, segment_of, steps_between, weights_code
 from initcheck_rules.steps import blamed, cause_of
 from initcheck_rules.variance import CHAOS, inference_norms
 from initcheck_rules.wording import count_of, power_of_ten
@@ -50,8 +50,8 @@ class ExplodingGradient:
     Limits:
         Growth that goes with the length cancels in the quantity and is left to INI102 and INI201. Chains of batch
         normalisation of 30 layers (10^4.7) start with momentum SGD, chains of 90 (10^15) with no optimizer; the bounds
-        between them are not measured. Branches of residual blocks and recurrent steps are
-        not followed, nor networks most of whose layers a concatenation bypasses.
+        between them are not measured. Only values that all of the signal runs through are compared; branches of
+        residual blocks and recurrent steps are not followed.
 
     References:
         Yang et al., A Mean Field Theory of Batch Normalization (arXiv 1902.08129). Poole et al., Exponential
@@ -64,7 +64,7 @@ class ExplodingGradient:
     failure_mode: ClassVar[FailureMode] = FailureMode.EXPLODING
     severity: ClassVar[Severity] = Severity.ERROR
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRAPH, Need.SIGNAL, Need.INITIALIZATION})
-    subsumes: ClassVar[frozenset[str]] = frozenset()
+    subsumes: ClassVar[frozenset[str]] = frozenset({"INI503"})
 
     bounds: Mapping[Optimizer, Bounds] = field(
         default_factory=lambda: CHAOS,
@@ -73,12 +73,10 @@ class ExplodingGradient:
 
     def check(self, analysis: Analysis) -> Iterator[Finding]:
         """At most one finding: where the gradient begins to be largest, and what makes it so."""
-        path = analysis.gradient_path
+        path = comparable_steps(analysis)
         if not path:
             return
         start = max(range(len(path)), key=lambda at: path[at].log10_sensitivity)
-        if not _is_chain(analysis):
-            return
         bounds, growth = self.bounds[analysis.optimizer], path[start].log10_sensitivity
         steps = steps_between(analysis, path[start:], 1.0)
         uncertainty = path_uncertainty(analysis)
@@ -130,12 +128,6 @@ class ExplodingGradient:
     def helped(finding: Finding) -> Graph:
         """Skip connections, as the help line says."""
         return _normalized_network(skip=SKIP in finding.help)
-
-
-def _is_chain(analysis: Analysis) -> bool:
-    """Whether most layers of the main path have no way around them: concatenation bypasses a layer as a sum does."""
-    path, needed = analysis.gradient_path, analysis.structure.bottlenecks
-    return 2 * sum(step.node.outputs[0] in needed for step in path) >= len(path)
 
 
 def _remedy(analysis: Analysis, guilty: Sequence[Step]) -> str:

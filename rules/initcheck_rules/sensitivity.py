@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,26 @@ if TYPE_CHECKING:
 
     from initcheck import Analysis, GradientStep
 
-__all__ = ["path_uncertainty", "segment_of", "steps_between", "weights_code"]
+__all__ = ["comparable_steps", "path_uncertainty", "segment_of", "steps_between", "weights_code"]
+
+
+def comparable_steps(analysis: Analysis) -> tuple[GradientStep, ...]:
+    """The gradient's path, of values that all of the signal runs through; the contributions between them joined.
+
+    A value with another beside it (in a dense block, a U-Net, a second tower) has part of the sensitivity, however
+    healthy the network.
+    """
+    path = analysis.gradient_path
+    kept = [at for at, step in enumerate(path) if step.node.outputs[0] in analysis.structure.bottlenecks]
+    if not kept:
+        return ()
+    last = path[kept[-1]].log10_sensitivity
+    joined = []
+    for at, following in pairwise((*kept, kept[-1])):
+        entries = tuple(entry for step in path[at:following] for entry in step.contributions)
+        changed = replace(path[at], log10_sensitivity=path[at].log10_sensitivity - last, contributions=entries)
+        joined.append(changed)
+    return tuple(joined)
 
 
 def steps_between(analysis: Analysis, path: Sequence[GradientStep], sign: float) -> tuple[Step, ...]:

@@ -12,7 +12,7 @@ from torch import nn
 
 from initcheck.consolidate import consolidate
 from initcheck.sources.torch.load import load
-from initcheck.testing import run_rule
+from initcheck.testing import run_rules
 from initcheck_rules import RULES
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def graph_of(factory: Callable[[], object], root: Path = HERE) -> Graph:
 def found(factory: Callable[[], object], root: Path = HERE) -> list[Finding]:
     """Findings on construction, and on what was not understood."""
     graph = graph_of(factory, root)
-    everything = [finding for rule in RULES for finding in run_rule(rule(), graph)]
+    everything = run_rules([rule() for rule in RULES], graph)
     kept = consolidate(everything, {rule.code: rule.subsumes for rule in RULES})
     return [finding for finding in kept if finding.code in (*CODES, "INI901")]
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from initcheck import Builder, Finding, Graph, Optimizer
 from initcheck.consolidate import consolidate
-from initcheck.testing import run_rule
+from initcheck.testing import run_rule, run_rules
 from initcheck_rules import RULES
 
 if TYPE_CHECKING:
@@ -56,6 +56,6 @@ def findings(code: str, graph: Graph, optimizer: Optimizer = Optimizer.SGD) -> t
 
 def reported(graph: Graph, optimizer: Optimizer = Optimizer.SGD) -> list[str]:
     """Severity and code of every finding after consolidation, as the user sees them."""
-    found = [finding for rule in RULES for finding in run_rule(rule(), graph, optimizer=optimizer)]
+    found = run_rules([rule() for rule in RULES], graph, optimizer=optimizer)
     kept = consolidate(found, {rule.code: rule.subsumes for rule in RULES})
     return [f"{finding.severity} {finding.code}" for finding in kept]

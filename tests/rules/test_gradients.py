@@ -1,4 +1,4 @@
-"""INI502: gradients that grow or die while lengths look healthy."""
+"""INI501 and INI502: gradients that die or grow while lengths look healthy."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rule_networks import findings, mlp, reported, residual
 from torch import nn
 from torch_networks import from_torch, sequential
 
-from initcheck import Analysis, Builder, Optimizer, Severity
+from initcheck import Analysis, Builder, Op, Optimizer, Severity
 from initcheck.testing import through_onnx
 
 if TYPE_CHECKING:
@@ -147,3 +147,72 @@ def test_deep_transformers_are_healthy(norm_first: bool) -> None:
     graph = from_torch(lambda: Encoder(24, norm_first=norm_first), 4, 16, 64)
     for optimizer in Optimizer:
         assert [line for line in reported(graph, optimizer) if "INI5" in line] == []
+
+
+def long_branch(depth: int, init: str = "pytorch_default", *, act: str = "relu", last: str = "") -> Graph:
+    b = Builder()
+    x = b.linear(b.x, 64, "lecun_normal", path="stem")
+    y = x
+    for k in range(depth):
+        y = b.linear(b.activation(y, act), 64, last if last and k == depth - 1 else init, path=f"fc{k}")
+    return b.graph(b.linear(b.add(x, y), 10, "lecun_normal"))
+
+
+@pytest.mark.parametrize(("depth", "expected"), [(3, []), (8, [Severity.WARNING]), (16, [Severity.ERROR])])
+def test_a_plain_network_inside_one_skip_connection(depth: int, expected: list[Severity]) -> None:
+    graph = long_branch(depth)
+    found = findings("INI501", graph)
+    assert [finding.severity for finding in found] == expected
+    for finding in found:
+        # One third of 2/fan_in per layer, over what lies between the first layer and the last.
+        assert finding.evidence["log10_gradient_loss"] == pytest.approx(-(depth - 1) * math.log10(6.0), rel=0.02)
+        assert "inside the branch of add" in finding.message
+        assert "gives 0.33/fan_in, ReLU needs 2/fan_in" in finding.cause
+        assert finding.layers == tuple(f"fc{k}" for k in range(depth))
+    assert reported(graph) == [f"{severity} INI501" for severity in expected]
+
+
+@pytest.mark.parametrize("last", ["kaiming_normal", "zeros", "normal(0, 1e-6)"])
+def test_a_branch_that_is_small_by_one_factor_is_healthy(last: str) -> None:
+    assert findings("INI501", long_branch(16, "kaiming_normal", last=last)) == ()
+
+
+def test_a_small_scale_behind_a_branch_is_healthy() -> None:
+    b = Builder()
+    x = b.linear(b.x, 64, "lecun_normal")
+    for k in range(6):
+        y = b.linear(b.activation(b.linear(b.normalize(x), 256, "normal(0, 0.02)"), "gelu"), 64, "normal(0, 0.02)")
+        x = b.add(x, b.combine(Op.MUL, y, b.parameter(f"gamma{k}", (64,), "constant(1e-06)")))
+    assert findings("INI501", b.graph(b.linear(x, 10))) == ()
+
+
+def test_where_the_signal_dies_as_well_it_is_one_finding() -> None:
+    assert reported(mlp([64] * 20, "pytorch_default", bias="uniform(±1/√fan_in)")) == ["error INI101"]
+    assert reported(mlp([64] * 30, "normal(0, 0.01)", bias="uniform(±1/√fan_in)", norm="layer")) == ["error INI105"]
+
+
+class Shortcut(nn.Module):
+    """Ten convolutions of PyTorch's default beside one skip connection."""
+
+    def __init__(self, gain: float | None) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 16, 3, padding=1)
+        self.convs = nn.ModuleList(nn.Conv2d(16, 16, 3, padding=1) for _ in range(10))
+        self.head = nn.Linear(16, 10)
+        if gain is not None:
+            for conv in self.convs:
+                nn.init.normal_(conv.weight, std=(gain / 144) ** 0.5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = y = self.stem(x)
+        for conv in self.convs:
+            y = conv(torch.relu(y))
+        return self.head((x + y).mean((2, 3)))
+
+
+def test_branches_of_torch_models() -> None:
+    (finding,) = findings("INI501", from_torch(lambda: Shortcut(None), 4, 3, 8, 8))
+    assert finding.layers[0] == "convs.0"
+    assert finding.location is not None
+    assert findings("INI501", from_torch(lambda: Shortcut(2.0), 4, 3, 8, 8)) == ()
+    assert len(findings("INI501", through_onnx(long_branch(16)))) == 1

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from initcheck import Builder, Op, Optimizer, Severity
-from initcheck.testing import run_rule
+from initcheck.testing import run_rules
 from initcheck_rules import RULES
 
 if TYPE_CHECKING:
@@ -307,7 +307,7 @@ def bottleneck_units_with_skips() -> Graph:
 
 def assert_clean(graph: Graph) -> None:
     for optimizer in Optimizer:
-        found = [finding for rule in RULES for finding in run_rule(rule(), graph, optimizer=optimizer)]
+        found = run_rules([rule() for rule in RULES], graph, optimizer=optimizer)
         loud = [f"{f.severity} {f.code} {f.message}" for f in found if f.severity is not Severity.NOTE]
         assert loud == []
         assert not [f.message for f in found if f.code in {"INI901", "INI903"}]

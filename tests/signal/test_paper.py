@@ -12,7 +12,7 @@ from sampling import assert_agreement, fold, known, sample
 from scipy import stats
 
 from initcheck.builder import Builder
-from initcheck.testing import run_rule
+from initcheck.testing import run_rules
 from initcheck_rules import RULES
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def test_wide_he_relu_of_depth_200_is_clean(width: int) -> None:
     (segment,) = fold(graph).segments
     assert abs(segment.signal_gain) < 0.5
     assert segment.log_length_variance / 5.0 == pytest.approx(200 / width, rel=0.02)
-    assert not [finding for rule in RULES for finding in run_rule(rule(), graph)]
+    assert not run_rules([rule() for rule in RULES], graph)
 
 
 @pytest.mark.parametrize("depth", [3, 8])

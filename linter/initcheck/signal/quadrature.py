@@ -24,6 +24,7 @@ __all__ = [
     "expectation",
     "hermite_coefficients",
     "hermite_powers",
+    "hermite_squares",
     "normal_quantiles",
     "pair_moment",
     "smoothed",
@@ -84,15 +85,20 @@ def expectation(table: Table) -> float:
     return float(WEIGHTS.dot(table))
 
 
+def hermite_squares(table: Table) -> tuple[Table, float]:
+    """Squares of the coefficients of f on orthonormal Hermite polynomials, and what E[f²] has above the last term."""
+    coefficients = _PROJECTION.dot(table)
+    squares: Table = coefficients * coefficients
+    return squares, float(WEIGHTS.dot(table * table)) - float(squares.sum())
+
+
 def hermite_powers(table: Table) -> Table:
     """Squares of the coefficients of f on orthonormal Hermite polynomials, the part above the last term included in it.
 
     Returns:
         Array of ``TERMS`` numbers that sum to E[f²].
     """
-    coefficients = _PROJECTION.dot(table)
-    powers: Table = coefficients * coefficients
-    rest = float(WEIGHTS.dot(table * table)) - float(powers.sum())
+    powers, rest = hermite_squares(table)
     if rest > 0.0:
         powers[-1] += rest
     return powers

@@ -16,6 +16,7 @@ import numpy as np
 from initcheck.graph import Axis
 from initcheck.signal.fluctuation import STEEPEST, Noise, averaging, combined, response
 from initcheck.signal.functions import apply
+from initcheck.signal.mehler import MehlerSeries, mehler_series
 from initcheck.signal.profile import powered
 from initcheck.signal.quadrature import (
     NODES,
@@ -325,9 +326,11 @@ class Signal:
     def _slope_square(self) -> float:
         return expectation(self.slope * self.slope)
 
-    @derived("table")
-    def _powers(self) -> Table:
-        return hermite_powers(self.table)
+    @derived("source", "table", "slope")
+    def _series(self) -> MehlerSeries:
+        """What the table says at two correlated nodes; its slope in z is known over a Gaussian source."""
+        variance = self.source.gaussian_variance
+        return mehler_series(self.table, None if variance is None else variance * self._slope_square)
 
     def _steepness(self) -> float:
         """D mean / d shift of x0: exact where x is affine in x0, whose own slope need not be 1 everywhere."""
@@ -346,7 +349,7 @@ class Signal:
     def _pair(self, rho: float) -> float:
         if rho >= 1.0:
             return self.mean_square
-        return pair_moment(self._powers, rho)
+        return self._series.at(rho)
 
     def _slope_pair(self) -> float:
         """E[f'(z_a) f'(z_b)] at two positions of one sample."""

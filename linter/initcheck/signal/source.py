@@ -87,6 +87,13 @@ class Source:
         """E[x0²]."""
         return expectation(self.base * self.base)
 
+    @derived("base")
+    def gaussian_variance(self) -> float | None:
+        """Variance of x0 where it is normal; None where it is not."""
+        spread = expectation(self.base * NODES)
+        variance = self.mean_square - expectation(self.base) ** 2
+        return spread * spread if variance - spread * spread <= 1e-9 * self.mean_square else None
+
     @derived("scale_response")
     def response_power(self) -> float:
         """Variance of ζ."""

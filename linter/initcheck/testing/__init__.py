@@ -21,6 +21,6 @@ from __future__ import annotations
 from initcheck.testing.cases import RuleCase, check_rule, rule_cases
 from initcheck.testing.demands import HEADINGS
 from initcheck.testing.onnx import through_onnx, write_onnx
-from initcheck.testing.trial import run_rule
+from initcheck.testing.trial import run_rule, run_rules
 
-__all__ = ["HEADINGS", "RuleCase", "check_rule", "rule_cases", "run_rule", "through_onnx", "write_onnx"]
+__all__ = ["HEADINGS", "RuleCase", "check_rule", "rule_cases", "run_rule", "run_rules", "through_onnx", "write_onnx"]

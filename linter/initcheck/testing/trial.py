@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Never
 from initcheck.analysis import Analysis, Optimizer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from initcheck.graph import Graph
     from initcheck.rule import Finding, Rule
 
-__all__ = ["Trial", "run_rule"]
+__all__ = ["Trial", "run_rule", "run_rules"]
 
 
 def run_rule(rule: Rule, graph: Graph, *, optimizer: Optimizer = Optimizer.SGD) -> tuple[Finding, ...]:
@@ -22,10 +24,20 @@ def run_rule(rule: Rule, graph: Graph, *, optimizer: Optimizer = Optimizer.SGD) 
         graph: The model.
         optimizer: Trainer whose bounds apply.
     """
+    return run_rules([rule], graph, optimizer=optimizer)
+
+
+def run_rules(rules: Iterable[Rule], graph: Graph, *, optimizer: Optimizer = Optimizer.SGD) -> tuple[Finding, ...]:
+    """Findings of several rules on one graph, which is analysed once, before consolidation.
+
+    Args:
+        rules: Instances; those whose needs are not met find nothing.
+        graph: The model.
+        optimizer: Trainer whose bounds apply.
+    """
     analysis = Analysis(graph, optimizer=optimizer)
-    if rule.needs & analysis.missing_needs().keys():
-        return ()
-    return tuple(rule.check(analysis))
+    missing = analysis.missing_needs().keys()
+    return tuple(finding for rule in rules if not rule.needs & missing for finding in rule.check(analysis))
 
 
 class Trial:
