@@ -66,7 +66,7 @@ class BranchDominates:
         loud: list[Addition] = []
         for addition in additions_of(analysis):
             role = role_of(addition.writers[0].path if addition.writers else addition.residual.node)
-            if role in seen and addition.ratio >= 10.0**bound and addition.layers:
+            if role in seen and addition.layers and addition.ratio > 0.0 and math.log10(addition.ratio) >= bound:
                 loud.append(addition)
             seen.add(role)
         if loud:

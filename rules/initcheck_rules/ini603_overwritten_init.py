@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
@@ -14,6 +15,7 @@ from initcheck import (
     Finding,
     Location,
     Need,
+    Op,
     Severity,
     Write,
 )
@@ -28,6 +30,13 @@ if TYPE_CHECKING:
 
 __all__ = ["OverwrittenInit"]
 
+CLOSE = math.log10(2.0)
+"""Decades in the mean square, over all layers of one loss, up to which a signal starts alike: one Glorot layer before
+ReLU instead of a He layer."""
+
+_MOVING = frozenset({Op.IDENTITY, Op.RESHAPE, Op.TRANSPOSE, Op.EXPAND, Op.SLICE, Op.SPLIT, Op.DROPOUT})
+_JOINING = frozenset({Op.ADD, Op.CONCAT})
+
 
 @dataclass(frozen=True, slots=True)
 class OverwrittenInit:
@@ -35,7 +44,10 @@ class OverwrittenInit:
 
     What it checks:
         The order of writes to every parameter. One that stands in the user's code for some parameters, and is followed
-        by one for more of them or by a library's default (``reset_parameters()``, ``post_init()``), is lost.
+        by one for more of them or by a library's default (``reset_parameters()``, ``post_init()``), is lost. It is a
+        note where the start of training does not depend on it: both laws have mean zero, and either their variances
+        differ by less than a factor of two, over all layers that lose the choice, or the parameter is only added (a
+        position table, a class token).
 
     Why it fails:
         The line that chose it has no effect, and nothing says so. A head or an adaLN gate that was set to zero so that
@@ -76,9 +88,9 @@ class OverwrittenInit:
             key = (loss.chosen.location, loss.chosen.initializer, loss.place, loss.final.initializer)
             groups.setdefault(key, []).append(loss)
         for group in groups.values():
-            yield self._finding(group)
+            yield self._finding(group, analysis.graph)
 
-    def _finding(self, group: Sequence[Loss]) -> Finding:
+    def _finding(self, group: Sequence[Loss], graph: Graph) -> Finding:
         loss = group[0]
         chosen, final, line = loss.chosen, loss.final, f"{loss.place.file}:{loss.place.line}"
         names = [item.parameter.name for item in group]
@@ -87,7 +99,7 @@ class OverwrittenInit:
         return Finding(
             code=self.code,
             name=self.name,
-            severity=self.severity,
+            severity=Severity.NOTE if _is_harmless(group, graph) else self.severity,
             failure_mode=self.failure_mode,
             message=(
                 f"{chosen.initializer} of {who} is lost: {final.initializer} replaces it, one line for "
@@ -115,6 +127,34 @@ class OverwrittenInit:
     def good() -> Graph:
         """One law for all layers, then a head of zeros."""
         return _network(blanket_last=False)
+
+
+def _is_harmless(group: Sequence[Loss], graph: Graph) -> bool:
+    """Whether the start of training does not depend on which of the two laws it is."""
+    change = 0.0
+    for loss in group:
+        old, new = loss.chosen.distribution, loss.parameter.distribution
+        if old is None or new is None or old.mean != 0.0 or new.mean != 0.0:
+            return False
+        if not _is_only_added(loss.parameter.name, graph):
+            constant = min(old.variance, new.variance) == 0.0
+            change += math.inf if constant else abs(math.log10(new.variance / old.variance))
+    return change <= CLOSE
+
+
+def _is_only_added(name: str, graph: Graph) -> bool:
+    """Whether all that is done with a parameter is to move, add and join it to other values."""
+    reached, found = {name}, False
+    for node in graph.nodes:
+        if reached.isdisjoint(node.inputs):
+            continue
+        if node.op in _MOVING:
+            reached.update(node.outputs)
+        elif node.op in _JOINING:
+            found = True
+        else:
+            return False
+    return found
 
 
 def _network(*, blanket_last: bool) -> Graph:

@@ -101,6 +101,43 @@ def test_modulations_of_zeros_in_the_constructor_of_a_block() -> None:
     assert found(lambda: Dit(again=True)) == []
 
 
+class Placed(nn.Module):
+    """Raw parameters beside the layers, then one law for all that has more than one axis."""
+
+    def __init__(self, places: float = 1.0, gate: float = 1.0, std: float = 0.25) -> None:
+        super().__init__()
+        self.fc, self.head = nn.Linear(16, 16), nn.Linear(16, 4)
+        self.places, self.gate = nn.Parameter(torch.zeros(1, 8, 16)), nn.Parameter(torch.ones(1, 1, 16))
+        nn.init.normal_(self.places, std=places)
+        nn.init.constant_(self.gate, gate)
+        nn.init.normal_(self.head.weight, std=std)
+        for parameter in self.parameters():
+            if parameter.dim() > 1:
+                nn.init.normal_(parameter, std=0.25)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = x.unsqueeze(1) + self.places
+        return self.head(x + self.gate * torch.relu(self.fc(x)))
+
+
+@pytest.mark.parametrize("places", [0.02, 0.0])
+def test_a_table_that_is_only_added_is_a_note(places: float) -> None:
+    lost = [finding for finding in found(lambda: Placed(places)) if "places" in finding.message]
+    assert [(finding.code, finding.severity) for finding in lost] == [("INI603", Severity.NOTE)]
+
+
+def test_a_gate_of_zeros_is_a_warning() -> None:
+    lost = found(lambda: Placed(gate=0.0))
+    assert [f.severity for f in lost if "gate" in f.message and f.code == "INI603"] == [Severity.WARNING]
+
+
+@pytest.mark.parametrize(("std", "severity"), [(0.2, Severity.NOTE), (0.3, Severity.NOTE), (0.02, Severity.WARNING)])
+def test_a_law_of_about_the_same_size_is_a_note(std: float, severity: Severity) -> None:
+    lost = found(lambda: Placed(std=std))
+    severities = {finding.layers: finding.severity for finding in lost if finding.code == "INI603"}
+    assert severities[("head",)] is severity
+
+
 def test_parents_before_children_in_one_loop() -> None:
     class Model(Dit):
         def initialize(self, *, again: bool) -> None:
