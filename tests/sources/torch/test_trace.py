@@ -22,7 +22,7 @@ from initcheck.sources.torch.export import export_trace
 from initcheck.sources.torch.load import graph_of
 from initcheck.sources.torch.locate import Locator
 from initcheck.sources.torch.lower import graph_of_trace
-from initcheck.sources.torch.trace import fake_tensors
+from initcheck.sources.torch.trace import fake_tensors, restored
 
 if TYPE_CHECKING:
     from initcheck.sources.torch.calls import Trace
@@ -186,3 +186,36 @@ def test_a_module_called_twice_keeps_one_path_and_one_weight() -> None:
     calls = [node for node in graph.nodes if node.op is Op.LINEAR]
     assert [node.path for node in calls] == ["fc", "fc"]
     assert calls[0].inputs[1] == calls[1].inputs[1] == "fc.weight"
+
+
+class Leaves(nn.Module):
+    """Installs hooks and fills caches in its first forward pass, as libraries that collect outputs do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc, self.cache, self.seen = nn.Linear(4, 4), {"shape": None}, [0]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if not hasattr(self, "installed"):
+            self.installed = True
+            self.fc.register_forward_hook(lambda module, args, output: output + 1.0)
+            self.register_buffer("table", torch.ones(4), persistent=False)
+        self.cache["x"] = x
+        self.seen.append(len(self.seen))
+        return self.fc(x)
+
+
+def test_a_pass_leaves_nothing_behind() -> None:
+    module, x = Leaves(), torch.ones(2, 4)
+    cache, seen = module.cache, module.seen
+    with restored(module):
+        first = module(x)
+    assert not hasattr(module, "installed")
+    assert not module.fc._forward_hooks
+    assert not dict(module.named_buffers())
+    assert (module.cache, module.seen) == ({"shape": None}, [0])
+    assert module.cache is cache
+    assert module.seen is seen
+    with restored(module):
+        assert torch.equal(module(x), first)
+    assert set(module.fc.state_dict()) == {"weight", "bias"}

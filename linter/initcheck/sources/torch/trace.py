@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import contextmanager
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -24,6 +26,8 @@ __all__ = ["accepts", "first_line", "fits", "named_tensors", "restored", "runs",
 
 SEEDS = 3
 """Runs on a small input: a module that skips layers at random (layer drop) shows most of them in one of these."""
+
+_CONTAINERS = (dict, OrderedDict, list, set)
 
 Tensors = Callable[[], "Mapping[str, torch.Tensor]"]
 
@@ -142,14 +146,32 @@ def _parameters_read(trace: Trace) -> int:
 
 @contextmanager
 def restored(module: torch.nn.Module) -> Iterator[None]:
-    """Put back what a forward pass leaves behind in attributes of modules (caches of fake tensors)."""
-    before = [(child, dict(vars(child))) for child in module.modules()]
+    """Put back what a forward pass leaves behind in modules: attributes, and what is in their dictionaries and lists.
+
+    Caches hold fake tensors, and hooks that a first pass installs would be installed by the next one again.
+    """
+    before = [(child, dict(vars(child)), _contents(child)) for child in module.modules()]
     try:
         yield
     finally:
-        for child, attributes in before:
+        for child, attributes, contents in before:
             vars(child).clear()
             vars(child).update(attributes)
+            for container, content in contents:
+                _refill(container, content)
+
+
+def _contents(module: torch.nn.Module) -> list[tuple[Any, Any]]:
+    """Containers among the attributes of a module, each with a copy of what it holds."""
+    return [(value, copy(value)) for value in vars(module).values() if type(value) in _CONTAINERS]
+
+
+def _refill(container: Any, content: Any) -> None:
+    if isinstance(container, list):
+        container[:] = content
+    else:
+        container.clear()
+        container.update(content)
 
 
 def first_line(error: Exception) -> str:
