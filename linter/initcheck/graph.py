@@ -56,7 +56,7 @@ class Op(StrEnum):
       ``causal``.
     * ``NORMALIZE`` (x, scale?, shift?, mean?, variance?): ``kind`` layer | rms | batch | instance | group,
       ``epsilon``, ``axes`` (layer, rms), ``groups`` (group), ``training`` (batch: whether batch statistics are used),
-      ``folded`` (put back by the source).
+      ``folded`` (put back by the source), ``length`` (root mean square before the scale, 1 unless an Euclidean norm).
     * ``DROPOUT`` (x): ``rate``, ``training``.
     * ``POOL_AVERAGE``, ``POOL_MAX`` (x): ``kernel``, ``strides``, ``dilations``, ``padding``, ``count_include_pad``.
     * ``REDUCE`` (x): ``function`` mean | sum | max | min, ``axes``, ``keepdims``.

@@ -151,6 +151,27 @@ def test_normalisations_spelled_out_are_recognised() -> None:
     assert only(graph(layer), Op.NORMALIZE).attributes["kind"] == "layer"
 
 
+UNIT_LENGTH = {
+    "functional": lambda x: functional.normalize(x, dim=-1),
+    "norm": lambda x: x / x.norm(p=2, dim=-1, keepdim=True),
+    "norm and a small number": lambda x: x / (x.norm(dim=-1, keepdim=True) + 1e-6),
+    "root of a sum": lambda x: x / x.pow(2).sum(-1).sqrt().unsqueeze(-1),
+    "reciprocal root": lambda x: x * torch.rsqrt((x * x).sum(-1, keepdim=True) + 1e-12),
+}
+
+
+@pytest.mark.parametrize("name", UNIT_LENGTH)
+def test_a_value_over_its_euclidean_norm_is_normalised_to_that_length(name: str) -> None:
+    node = only(graph(UNIT_LENGTH[name]), Op.NORMALIZE)
+    assert node.attributes["kind"] == "rms"
+    assert node.attributes["length"] == pytest.approx(8**-0.5)
+
+
+def test_a_value_over_the_norm_of_another_is_no_normalisation() -> None:
+    result = graph(lambda x: x / torch.relu(x).norm(dim=-1, keepdim=True))
+    assert not any(node.op is Op.NORMALIZE for node in result.nodes)
+
+
 GATES = {
     "drop path": lambda x: x.div(0.8) * torch.floor(0.8 + torch.rand((2, 1, 1))),
     "bernoulli": lambda x: x * x.new_empty((2, 1, 1)).bernoulli_(0.8).div_(0.8),

@@ -48,7 +48,7 @@ class NormalizeAdjoint:
             return (None,) * len(args)
         kind = node.attributes["kind"]
         epsilon = float(node.attributes.get("epsilon", 1e-5))
-        gamma, beta = affine(args)
+        gamma, beta = affine(node, args)
         parameters = _affine_gradients(args, y, g, gamma.mean_square, beta.mean)
         if kind == "batch" and not node.attributes.get("training", True):
             factor = math.sqrt(y.variance / x.variance) if x.variance > 0.0 else 1.0

@@ -15,18 +15,27 @@ __all__ = ["match_affine", "match_group", "match_normalize"]
 
 
 def match_normalize(node: Node, net: Net) -> Node | None:
-    """X' / sqrt(mean(x'^2) + eps), with x' = x - mean(x) or x itself."""
-    for deviation, root in _quotients(node, net):
-        variance, epsilon = _variance(root, net)
-        mean = net.made_by(variance, Op.REDUCE, "mean") if variance else None
-        if mean is None or not mean.attributes["keepdims"]:
+    """X' / sqrt(mean(x'^2) + eps), with x' = x - mean(x) or x itself, or x over its Euclidean norm."""
+    for deviation, divisor, root, floor in _quotients(node, net):
+        square, epsilon = _variance(root, net)
+        reduced = _reduced(square, net) if square else None
+        shape = net.shape(deviation)
+        if reduced is None or shape is None or not _is_square_of(reduced.inputs[0], deviation, net):
             continue
-        if not _is_square_of(mean.inputs[0], deviation, net):
+        if net.shape(divisor) not in {shape, _kept(shape, reduced)}:
             continue
-        x = _centred(deviation, mean.attributes["axes"], net)
-        attributes = _kind(net.shape(deviation), mean.attributes["axes"], centred=x is not None)
-        if attributes is None:
+        axes = reduced.attributes["axes"]
+        x = _centred(deviation, axes, net)
+        attributes = _kind(shape, axes, centred=x is not None)
+        count = math.prod(shape[axis] for axis in axes)
+        summed = reduced.attributes["function"] == "sum"
+        if attributes is None or (summed and (x is not None or not count)):
             continue
+        epsilon += floor * floor
+        if summed:
+            # x over its Euclidean norm is x over its root mean square, over the root of the number of elements.
+            attributes |= {"length": 1.0 / math.sqrt(count)}
+            epsilon /= count
         return replace(
             node,
             op=Op.NORMALIZE,
@@ -37,18 +46,63 @@ def match_normalize(node: Node, net: Net) -> Node | None:
     return None
 
 
-def _quotients(node: Node, net: Net) -> list[tuple[str, str]]:
-    """(numerator, value under the root) for every reading of a node as x / sqrt(v)."""
+def _reduced(name: str, net: Net) -> Node | None:
+    """The mean or sum that a value is, seen through axes of size one that are put back."""
+    while (reshape := net.made_by(name, Op.RESHAPE)) is not None and _is_stretched(reshape, net):
+        name = reshape.inputs[0]
+    node = net.made_by(name, Op.REDUCE)
+    return node if node is not None and node.attributes["function"] in {"mean", "sum"} else None
+
+
+def _kept(shape: tuple[int, ...], node: Node) -> tuple[int, ...]:
+    """Shape of a reduction that keeps its axes."""
+    return tuple(1 if i in node.attributes["axes"] else n for i, n in enumerate(shape))
+
+
+def _quotients(node: Node, net: Net) -> list[tuple[str, str, str, float]]:
+    """(numerator, divisor or its reciprocal, value under the root, least value of the root) of x / sqrt(v)."""
     found = []
     if node.op is Op.DIV:
-        root = _under_root(node.inputs[1], net)
-        found = [(node.inputs[0], root)] if root else []
+        divisor, floor = _without_floor(node.inputs[1], net)
+        root = _under_root(divisor, net)
+        found = [(node.inputs[0], node.inputs[1], root, floor)] if root else []
     elif node.op is Op.MUL:
         for factor, other in (node.inputs, node.inputs[::-1]):
             root = _under_reciprocal_root(other, net)
             if root:
-                found.append((factor, root))
+                found.append((factor, other, root, 0.0))
     return found
+
+
+def _without_floor(name: str, net: Net) -> tuple[str, float]:
+    """A divisor without what keeps it from zero (a least value, a small addend), copies and added axes of size one."""
+    floor = 0.0
+    while (node := net.maker(name)) is not None:
+        if node.op in {Op.EXPAND, Op.RESHAPE} and _is_stretched(node, net):
+            name = node.inputs[0]
+        elif node.op is Op.ELEMENTWISE and node.attributes["function"] == "clip":
+            arguments = node.attributes["arguments"]
+            if arguments.get("maximum", math.inf) != math.inf:
+                break
+            name, floor = node.inputs[0], max(floor, arguments.get("minimum", 0.0))
+        elif node.op is Op.ADD:
+            addend = next(((x, net.scalar(y)) for x, y in (node.inputs, node.inputs[::-1]) if net.scalar(y)), None)
+            if addend is None or addend[1] is None or addend[1] < 0.0:
+                break
+            name, floor = addend[0], floor + addend[1]
+        else:
+            break
+    return name, max(floor, 0.0)
+
+
+def _is_stretched(node: Node, net: Net) -> bool:
+    """Whether an operation only copies a value along axes of size one, or adds such axes."""
+    before, after = net.shape(node.inputs[0]), net.shape(node.outputs[0])
+    if before is None or after is None:
+        return False
+    if node.op is Op.EXPAND:
+        return len(before) == len(after)
+    return [n for n in before if n != 1] == [n for n in after if n != 1]
 
 
 def _under_root(name: str, net: Net) -> str:
