@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 __all__ = ["RangeOverflow"]
 
 PEAK = 5.0
-"""Root mean squares that the largest of a few million values reaches."""
+"""Standard deviations that the largest of a few million values reaches."""
+
+NO_SPREAD = 1e-12
+"""Share of the variance in the mean square below which a value is one number."""
 
 SUMS = frozenset({Op.LINEAR, Op.CONV, Op.CONV_TRANSPOSE, Op.MATMUL, Op.ADD, Op.SUB})
 """What automatic mixed precision computes in the half type, or leaves in it; powers, exponentials and normalisations
@@ -72,11 +75,12 @@ class RangeOverflow:
     """Activations leave the range of the number format.
 
     What it checks:
-        The root mean square of every value against the element type that the model declares for it, or, with
-        ``--dtype``, of every sum against that type. An error where five root mean squares are beyond the largest
-        number (65504 in float16, 3.4·10^38 in bfloat16 and float32), a warning from a tenth of it; and on the only
-        path to the output an error below 1.6 times the smallest positive number (6·10^-8 in float16), a warning below
-        5 times.
+        The size of every value against the element type that the model declares for it, or, with ``--dtype``, of every
+        sum against that type. An error where its mean and five standard deviations are beyond the largest number (65504
+        in float16, 3.4·10^38 in bfloat16 and float32), a warning from a tenth of it; and on the only path to the output
+        an error where the root mean square is below 1.6 times the smallest positive number (6·10^-8 in float16), a
+        warning below 5 times. A value without spread is a sentinel that somebody chose (the -10^38 with which a running
+        maximum begins) and no warning.
 
     Why it fails:
         Beyond the largest number a sum is infinite, the loss is nan, and every weight after one step too. Below the
@@ -107,7 +111,8 @@ class RangeOverflow:
     subsumes: ClassVar[frozenset[str]] = frozenset()
 
     overflow: Bounds = field(
-        default=Bounds(-1.0, 0.0), metadata={"doc": "decades from the largest number to five root mean squares"}
+        default=Bounds(-1.0, 0.0),
+        metadata={"doc": "decades from the largest number to the mean and five standard deviations"},
     )
     underflow: Bounds = field(
         default=Bounds(-0.7, -0.2), metadata={"doc": "decades from the root mean square to the smallest number"}
@@ -140,8 +145,10 @@ class RangeOverflow:
         return None if severity is Severity.OFF else _Place(node, signal, dtype, severity)
 
     def _above(self, signal: Signal, known: _Format) -> Severity:
-        peak = math.log10(PEAK) + 0.5 * math.log10(signal.mean_square)
-        return self.overflow.judge(peak - math.log10(known.largest), 0.5 * signal.uncertainty)
+        excess = math.log10(_peak(signal)) - math.log10(known.largest)
+        if signal.variance <= NO_SPREAD * signal.mean_square:
+            return Severity.ERROR if excess > 0.0 else Severity.OFF
+        return self.overflow.judge(excess, 0.5 * signal.uncertainty)
 
     def _below(self, signal: Signal, known: _Format) -> Severity:
         length = 0.5 * math.log10(signal.mean_square)
@@ -154,7 +161,7 @@ class RangeOverflow:
         guilty = _guilty(analysis, first, sign)
         if sign > 0.0:
             bound = known.largest * (1.0 if worst is Severity.ERROR else 10.0**self.overflow.warning)
-            reach = power_of_ten(math.log10(PEAK) + first.log10_length)
+            reach = power_of_ten(math.log10(_peak(first.signal)))
             message = f"values of {first.path} reach {reach}, {first.dtype} ends at {known.largest:.3g}"
         else:
             limits = self.underflow
@@ -214,6 +221,10 @@ def _remedy(guilty: Sequence[Step], dtype: str) -> str:
     if code or dtype != "float16":
         return code or "normalise before it, or divide by its scale"
     return "model.to(torch.bfloat16), which has the range of float32; or normalise before it"
+
+
+def _peak(signal: Signal) -> float:
+    return abs(signal.mean) + PEAK * math.sqrt(max(signal.variance, 0.0))
 
 
 def _half_network(init: str) -> Graph:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from rule_networks import findings, mlp, reported
 from torch import nn
 from torch_networks import from_torch
 
-from initcheck import Analysis, Builder, Finding, Graph, Severity
+from initcheck import Analysis, Builder, Finding, Graph, Op, Severity
 from initcheck_rules.ini106_range_overflow import RangeOverflow
 
 
@@ -43,6 +44,17 @@ def test_only_the_type_that_is_declared_counts() -> None:
     assert findings("INI106", before_norm(1e4, "float32")) == ()
     assert [finding.severity for finding in trained_in("float16", before_norm(1e4, "float32"))] == [Severity.ERROR]
     assert trained_in("bfloat16", before_norm(1e4, "float16")) == []
+
+
+@pytest.mark.parametrize(("dtype", "expected"), [("float32", []), ("float16", [Severity.ERROR])])
+def test_a_sentinel_overflows_only_where_it_is_infinite(dtype: str, expected: list[Severity]) -> None:
+    """The -10^38 with which a running maximum begins is within the range of float32, and never grows."""
+    b = Builder((32, 64), dtype)
+    floor = b.combine(
+        Op.SUB, b.combine(Op.MUL, b.x, b.constant("zero", np.array(0.0))), b.constant("c", np.array(1e38))
+    )
+    graph = b.graph(b.linear(b.combine(Op.MAXIMUM, floor, b.linear(b.x, 64)), 10))
+    assert [finding.severity for finding in findings("INI106", graph)] == expected
 
 
 def test_float32_ends_as_well() -> None:
