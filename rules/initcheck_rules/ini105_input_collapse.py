@@ -147,7 +147,11 @@ def _path(analysis: Analysis) -> tuple[_Step, ...]:
     for step in comparable_steps(analysis):
         signal = analysis.signal_out_of(step.node)
         readers = analysis.structure.consumers.get(step.node.outputs[0], ())
-        if signal is None or any(reader.op is Op.NORMALIZE and _centres(reader) for reader in readers):
+        if (
+            signal is None
+            or signal.mean_square <= 0.0
+            or any(reader.op is Op.NORMALIZE and _centres(reader) for reader in readers)
+        ):
             continue
         share = 1.0 - signal.pair_sample / signal.mean_square
         if share <= SMALLEST:

@@ -156,7 +156,7 @@ def normalize(a: Any, *args: Any) -> Array:
     else:
         mean = 0.0 if kind == "rms" else grouped.mean(axis=axes, keepdims=True)
         variance = np.mean((grouped - mean) ** 2, axis=axes, keepdims=True)
-    result = ((grouped - mean) / np.sqrt(variance + epsilon)).reshape(x.shape)
+    result = a.get("length", 1.0) * ((grouped - mean) / np.sqrt(variance + epsilon)).reshape(x.shape)
     if len(args) > 1 and args[1] is not None:
         result = result * args[1].reshape(layout)
     if len(args) > 2 and args[2] is not None:

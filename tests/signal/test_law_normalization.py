@@ -139,3 +139,23 @@ def test_rms_norm_spelled_out() -> None:
     z = b.linear(y, 96)
     quantities = [q for q in QUANTITIES if q != "gain"]
     assert_agreement(b.graph(z), y, z, decades=0.04, quantities=quantities)
+
+
+def test_of_euclidean_length() -> None:
+    b = Builder((16, 6, 64))
+    y = normalize(b, b.linear(b.x, 64), "rms", length=1.0 / 8.0)
+    z = b.linear(y, 64)
+    assert_agreement(b.graph(z), y, z, decades=0.04)
+
+
+def test_samples_whose_means_over_positions_are_nearly_alike() -> None:
+    """Padding gives every position a mean square and a pattern of its own: no sample may lose all of its variance."""
+    b = Builder((16, 8, 12, 12))
+    x = b.conv(b.x, 32)
+    for _ in range(3):
+        x = b.activation(b.conv(x, 32))
+    pooled = b.node(Op.REDUCE, (x,), (16, 32), {"function": "mean", "axes": (2, 3), "keepdims": False})
+    y = b.linear(pooled, 256)
+    # What two samples differ by is a small part of the mean square, and the batch normalisation sees that part only.
+    z = normalize(b, y, "batch", epsilon=1e-12)
+    assert known(fold(b.graph(z)), z).mean_square == pytest.approx(1.0)

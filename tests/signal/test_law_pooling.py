@@ -153,3 +153,31 @@ def test_one_of_several_axes_of_features(function: str) -> None:
     attributes = {"function": function, "axes": (1,), "keepdims": False}
     y = b.node(Op.REDUCE, (experts,), (8, 40), attributes)
     assert_agreement(b.graph(y), repeats=80, decades=0.04)
+
+
+@pytest.mark.parametrize("reduced", [True, False])
+@pytest.mark.parametrize("function", ["max", "mean"])
+def test_two_samples_that_have_no_more_in_common_than_two_positions(reduced: bool, function: str) -> None:
+    b = Builder((8, 16, 8, 8))
+    x = image(b, "deep", bias="normal(0, 0.5)")
+    x = b.conv(x, 48, kernel=1, bias="normal(0, 0.5)")
+    if reduced:
+        y = b.node(Op.REDUCE, (x,), (8, 48), {"function": function, "axes": (2, 3), "keepdims": False})
+    else:
+        y = pool(b, x, Op.POOL_MAX if function == "max" else Op.POOL_AVERAGE, 2, 2, 0)
+    assert_agreement(b.graph(y), repeats=80, decades=0.06, correlation=0.03, quantities=["pair_sample"])
+
+
+@pytest.mark.parametrize("width", [8, 160])
+def test_reciprocal_of_a_sum_of_squares(width: int) -> None:
+    """A normal law for the sum would have values at zero, whose reciprocals have no mean."""
+    b = Builder((8, 32))
+    x = b.node(Op.RESHAPE, (b.linear(b.x, 12 * width),), (8, 12, width))
+    total = b.node(
+        Op.REDUCE,
+        (b.activation(x, "power", exponent=2.0),),
+        (8, 12, 1),
+        {"function": "sum", "axes": (2,), "keepdims": True},
+    )
+    y = b.combine(Op.DIV, b.node(Op.RESHAPE, (b.linear(b.x, 12 * width),), (8, 12, width)), total)
+    assert_agreement(b.graph(y), repeats=120, decades=0.12, quantities=["mean_square"])

@@ -65,6 +65,11 @@ class Moments:
     perturbation: float
     pair_perturbation: float = 0.0
 
+    @property
+    def pair_apart(self) -> float:
+        """E[x_a x'_b], two positions of two samples: no more than what either pair has in common."""
+        return min(self.pair_position, self.pair_sample)
+
     def scaled(self, power: float, mean: float | None = None) -> Moments:
         """Multiplied by an independent factor of second moment ``power`` and mean ``mean`` (default its root)."""
         factor = math.sqrt(power) if mean is None else mean

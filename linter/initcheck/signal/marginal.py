@@ -19,6 +19,7 @@ __all__ = [
     "LEVELS",
     "Marginal",
     "extreme_marginal",
+    "gamma_variable",
     "mixture_marginal",
     "product_marginal",
     "quantile_marginal",
@@ -29,6 +30,7 @@ __all__ = [
 LEVELS = np.array([0.5 * math.erfc(-z / math.sqrt(2.0)) for z in NODES])
 """Probability below each quadrature node."""
 
+_LARGEST_VARIATION = 4.0
 _EDGES = np.concatenate([[0.0], np.cumsum(WEIGHTS)])
 _USED = np.flatnonzero(WEIGHTS > 1e-9)
 _EQUAL_COUNT = 48
@@ -60,6 +62,17 @@ class Marginal:
 def shape_of(x: Signal, sign: float = 1.0) -> Marginal | None:
     """Shape of ±x, None for a Gaussian."""
     return None if x.is_gaussian else Marginal(math.copysign(1.0, sign) * x.table, np.abs(x.slope))
+
+
+def gamma_variable(variation: float) -> Table:
+    """A gamma variable of mean 1 and given squared coefficient of variation on the nodes.
+
+    Its cube root is close to normal (Wilson and Hilferty).
+    """
+    shape = 1.0 / min(variation, _LARGEST_VARIATION)
+    roots = 1.0 - 1.0 / (9.0 * shape) + NODES / (3.0 * math.sqrt(shape))
+    values: Table = np.maximum(roots, 0.0) ** 3
+    return values / float(WEIGHTS @ values)
 
 
 def quantile_marginal(values: Table, responses: Table, weights: Table) -> Marginal:

@@ -6,14 +6,12 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from initcheck.graph import Axis, Node, Parameter
 from initcheck.signal.law import Argument, Context, Moments, moments_of
-from initcheck.signal.marginal import shape_of
+from initcheck.signal.marginal import gamma_variable, shape_of
 from initcheck.signal.operands import Factor, operand
-from initcheck.signal.profile import joint, levelled, pair_share, product, root_share
-from initcheck.signal.quadrature import NODES, Table, expectation
+from initcheck.signal.profile import joint, levelled, pair_share, product
+from initcheck.signal.quadrature import expectation
 from initcheck.signal.record import replace
 from initcheck.signal.signal import Signal
 
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NormalizeLaw", "Removed", "affine", "length_fluctuation", "reciprocal", "statistics_of"]
 
-_LEAST_VARIATION, _LARGEST_VARIATION = 1e-3, 4.0
+_LEAST_VARIATION = 1e-3
 _FLOOR = 1e-3
 
 
@@ -61,9 +59,9 @@ class NormalizeLaw:
         kind = node.attributes["kind"]
         epsilon = float(node.attributes.get("epsilon", 1e-5))
         if kind == "batch" and not node.attributes.get("training", True):
-            return (_stored_statistics(x, args, epsilon),)
+            return (_stored_statistics(node, x, args, epsilon),)
         removed = statistics_of(kind, node, x, context.batch)
-        gamma, beta = affine(args)
+        gamma, beta = affine(node, args)
         passed, profile = _passed(kind, node, x, removed.variance, epsilon)
         divisor = removed.variance / passed if passed > 0.0 else removed.variance + epsilon
         moments = moments_of(x)
@@ -155,15 +153,15 @@ def reciprocal(
     Returns:
         The mean; how much larger it is than where every channel counts by its variance; the profile of what is left.
     """
-    if variance + epsilon <= 0.0:
-        return 0.0, 1.0, None
+    if variance <= 0.0:
+        return (1.0 / epsilon if epsilon > 0.0 else 0.0), 1.0, weights
     if kind in {"batch", "instance", "group"}:
         features, _ = _group(kind, node, x)
         variation = x.unit_variation / features
         if variation < _LEAST_VARIATION:
             return 1.0 / (variance + epsilon), 1.0, weights
         # Without the floor a channel of next to no variance, which no finite network has, would decide the mean.
-        values = variance * _gamma(variation)
+        values = variance * gamma_variable(variation)
         inverse = 1.0 / (values + max(epsilon, _FLOOR * variance))
         return expectation(inverse), variance * expectation(inverse) / expectation(values * inverse), weights
     axes = _normalised_axes(kind, node, x)
@@ -179,19 +177,8 @@ def _passed_on_average(ratio: float, variation: float) -> float:
     """E[v/(v + 1)] of a gamma variable v of given mean and squared coefficient of variation."""
     if variation < _LEAST_VARIATION or not math.isfinite(ratio):
         return ratio / (ratio + 1.0) if math.isfinite(ratio) else 1.0
-    values = ratio * _gamma(variation)
+    values = ratio * gamma_variable(variation)
     return expectation(values / (values + 1.0))
-
-
-def _gamma(variation: float) -> Table:
-    """A gamma variable of mean 1 and given squared coefficient of variation on the nodes.
-
-    Its cube root is close to normal (Wilson and Hilferty).
-    """
-    shape = 1.0 / min(variation, _LARGEST_VARIATION)
-    roots = 1.0 - 1.0 / (9.0 * shape) + NODES / (3.0 * math.sqrt(shape))
-    values: Table = np.maximum(roots, 0.0) ** 3
-    return values / expectation(values)
 
 
 def _response(x: Signal, removed: Removed, divisor: float, *, centred: bool, over_samples: bool) -> float:
@@ -236,8 +223,8 @@ def _directions(x: Signal, n: float, *, centred: bool) -> tuple[float, float]:
     return min(max(along, 1.0 / n), 1.0), min(max(common, 1.0 / n), 1.0)
 
 
-def affine(args: Sequence[Argument]) -> tuple[Factor, Factor]:
-    """Scale γ and shift β as factors, (1, 0) where absent."""
+def affine(node: Node, args: Sequence[Argument]) -> tuple[Factor, Factor]:
+    """Scale γ, times the length that the operation itself gives, and shift β as factors; (1, 0) where absent."""
     parts = []
     for index, default in ((1, 1.0), (2, 0.0)):
         value = operand(args[index]) if len(args) > index and isinstance(args[index], Parameter) else None
@@ -246,7 +233,9 @@ def affine(args: Sequence[Argument]) -> tuple[Factor, Factor]:
         else:
             number = default if not isinstance(value, float) else value
             parts.append(Factor((), number, number * number, None))
-    return parts[0], parts[1]
+    gamma, length = parts[0], float(node.attributes.get("length", 1.0))
+    values = None if gamma.values is None else length * gamma.values
+    return Factor(gamma.shape, length * gamma.mean, length * length * gamma.mean_square, values), parts[1]
 
 
 def _shifted(moments: Moments, beta: Factor) -> Moments:
@@ -268,7 +257,9 @@ def statistics_of(kind: str, node: Node, x: Signal, batch: int) -> Removed:
         return Removed(0.0, 0.0, x.mean_square, float(features * positions))
     coherent = x.mean * x.mean
     within = (x.mean_square + (positions - 1) * pair_share(x.profile, x.positions) * x.pair_position) / positions
-    between = root_share(x.profile) * x.pair_sample
+    between = (
+        x.pair_sample + (positions - 1) * pair_share(x.profile, x.positions) * moments_of(x).pair_apart
+    ) / positions
     if kind == "batch":
         common = (within + (batch - 1) * between) / batch
         return Removed(common, common, max(x.mean_square - common, 0.0), float(batch * positions))
@@ -302,9 +293,9 @@ def _normalised_axes(kind: str, node: Node, x: Signal) -> tuple[int, ...]:
     return tuple(range(1 if kind == "group" else 2, len(x.shape)))
 
 
-def _stored_statistics(x: Signal, args: Sequence[Argument], epsilon: float) -> Signal | None:
+def _stored_statistics(node: Node, x: Signal, args: Sequence[Argument], epsilon: float) -> Signal | None:
     """Batch norm in inference mode: γ / sqrt(σ² + ε) x + shift, with the statistics that the file stores."""
-    gamma, beta = affine(args)
+    gamma, beta = affine(node, args)
     mean = operand(args[3]) if len(args) > 3 else 0.0
     variance = operand(args[4]) if len(args) > 4 else 1.0
     if isinstance(variance, Factor):

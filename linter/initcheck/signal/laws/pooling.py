@@ -13,8 +13,8 @@ from initcheck.signal.fluctuation import Noise, coherence_of, combined
 from initcheck.signal.law import Argument, Context, Moments, moments_of
 from initcheck.signal.laws.convolution import window_sums
 from initcheck.signal.marginal import quantile_marginal, shape_of
-from initcheck.signal.profile import levelled, of_spatial, pair_share, spatial
-from initcheck.signal.quadrature import NODES, expectation, normal_quantiles
+from initcheck.signal.profile import levelled, of_spatial, pair_share, root_share, spatial
+from initcheck.signal.quadrature import NODES, expectation, hermite_squares, normal_quantiles
 from initcheck.signal.record import replace
 from initcheck.signal.signal import Signal
 
@@ -37,7 +37,8 @@ def averaged(
 ) -> Signal:
     """Mean over ``count`` positions, times ``scale`` (THEORY 2.2, 2.11).
 
-    q' = q/k + p_s (1 - 1/k), p' = p_s, perturbation d/k.
+    q' = q/k + p_s (1 - 1/k), p_s' = p_s, perturbation d/k; p_b' = p_b/k + (1 - 1/k) times what two positions of two
+    samples have in common, so that means differ between samples at least by what every position has of its own.
 
     An independent perturbation is averaged away, one that positions share is not; training uses the shared one, so the
     loss of 1/k does not count as a loss of signal in the segment.
@@ -45,16 +46,18 @@ def averaged(
     moments = moments_of(x)
     whole = count >= x.positions - 0.5
     share = pair_share(x.profile, x.positions) if whole else 1.0
+    # Where lengths differ from position to position, means do too.
+    mean = moments.mean * (math.sqrt(root_share(x.profile)) if whole else 1.0)
     square = max(moments.mean_square / count + share * moments.pair_position * (1.0 - 1.0 / count), 0.0)
     response = moments.perturbation / count + share * moments.pair_perturbation * (1.0 - 1.0 / count)
     power = scale * scale
-    noise, coherence, alignment = _averaged_noise(x, 1.0 - 1.0 / count, moments.mean, square)
+    noise, coherence, alignment = _averaged_noise(x, 1.0 - 1.0 / count, mean, square)
     result = context.create(
         Moments(
             power * square,
-            scale * moments.mean,
+            scale * mean,
             power * (square if whole else moments.pair_position),
-            power * moments.pair_sample,
+            power * (moments.pair_sample / count + share * moments.pair_apart * (1.0 - 1.0 / count)),
             power * response,
             power * (response if whole else moments.pair_perturbation),
         ),
@@ -142,7 +145,7 @@ def _averaged_at_borders(
             square,
             reach * moments.mean,
             reach * reach * moments.pair_position,
-            (alone + pairs) * moments.pair_sample,
+            alone * moments.pair_sample + pairs * moments.pair_apart,
             alone * moments.perturbation + pairs * moments.pair_perturbation,
             reach * reach * moments.pair_perturbation,
         ),
@@ -206,9 +209,19 @@ def maximum(x: Signal, count: int, context: Context, shape: tuple[int, ...], axe
     values = np.interp(largest, NODES, np.maximum.accumulate(x.table[::turn]))
     responses = x.source.perturbation * np.interp(largest, NODES, (x.slope * x.slope)[::turn])
     mean, square = float(values.mean()), float(np.mean(values * values))
-    pair = float(np.mean(values.mean(axis=1) ** 2))
+    given_common = values.mean(axis=1)
+    pair = float(np.mean(given_common**2))
+    # Of z, two samples share of what positions share what two positions of two samples do, and the rest of ρ_b of what
+    # belongs to each position. Maxima of independent values are about as correlated as the values.
+    across = min(max(x.source.rho_sample, 0.0), 1.0)
+    apart = min(rho, across)
+    own = (across - apart) / (1.0 - rho) if rho < 1.0 else 0.0
+    shared = hermite_squares(np.interp(NODES, common[:, 0], given_common))[0]
+    alike_common = apart / rho if rho > 0.0 else 1.0
+    pair_sample = (
+        mean * mean + max(pair - mean * mean, 0.0) * _correlation(shared, alike_common) + own * (square - pair)
+    )
     moments = moments_of(x)
-    ratio = square / moments.mean_square if moments.mean_square > 0.0 else 1.0
     response = float(responses.mean())
     alike = moments.pair_perturbation / moments.perturbation if moments.perturbation > 0.0 else 0.0
     return context.create(
@@ -216,7 +229,7 @@ def maximum(x: Signal, count: int, context: Context, shape: tuple[int, ...], axe
             square,
             mean,
             min(pair, square),
-            mean * mean + max(moments.pair_sample - moments.mean**2, 0.0) * ratio,
+            min(pair_sample, square),
             response,
             response * alike,
         ),
@@ -228,6 +241,14 @@ def maximum(x: Signal, count: int, context: Context, shape: tuple[int, ...], axe
         uncertainty=x.uncertainty**2,
         marginal=quantile_marginal(values, responses, np.full(values.shape, 1.0 / values.size)),
     )
+
+
+def _correlation(powers: NDArray[np.float64], correlation: float) -> float:
+    """Correlation of f(u) and f(u') from the squared Hermite coefficients of f."""
+    varying = float(powers[1:].sum())
+    if varying <= 0.0:
+        return 0.0
+    return float(powers[1:].dot(correlation ** np.arange(1, powers.size))) / varying
 
 
 class PadLaw:

@@ -12,7 +12,7 @@ from initcheck.graph import Axis, Node
 from initcheck.signal.law import Argument, Context, Moments, moments_of
 from initcheck.signal.laws.pooling import averaged, maximum
 from initcheck.signal.laws.selection import largest
-from initcheck.signal.marginal import quantile_marginal
+from initcheck.signal.marginal import Marginal, gamma_variable, quantile_marginal
 from initcheck.signal.profile import levelled
 from initcheck.signal.quadrature import NODES, expectation
 from initcheck.signal.record import replace
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from initcheck.signal.profile import Profile
+    from initcheck.signal.quadrature import Table
 
 __all__ = ["ReduceLaw"]
 
@@ -107,18 +108,17 @@ def _reduced_profile(x: Signal, where: tuple[int, ...], shape: tuple[int, ...]) 
 
 def _is_uneven(x: Signal, count: int) -> bool:
     """Whether a sum over units is no number yet: the weights of a few experts, most of them zero."""
-    return (
-        count <= _FEW
-        and x.variance > 0.5 * count * x.mean * x.mean
-        and float(np.min(x.table)) >= -_SLIGHTLY * float(np.max(x.table))
-    )
+    return count <= _FEW and x.variance > 0.5 * count * x.mean * x.mean and _is_positive(x)
+
+
+def _is_positive(x: Signal) -> bool:
+    """Whether a value is negative never, or by next to nothing."""
+    return float(np.min(x.table)) >= -_SLIGHTLY * float(np.max(x.table))
 
 
 def _sum_of_few(x: Signal, count: int, context: Context, shape: tuple[int, ...], axes: tuple[Axis, ...]) -> Signal:
     """Sum over few units that are never negative, by fixed-seed sampling of independent ones."""
-    z = np.random.default_rng(0).standard_normal((_SAMPLES, count))
-    values = np.maximum(np.interp(z, NODES, x.table), 0.0).sum(axis=1)
-    responses = x.source.perturbation * np.interp(z, NODES, x.slope * x.slope).sum(axis=1)
+    values, responses = _sampled_sums(x, count)
     moments, mean = moments_of(x), count * x.mean
 
     def paired(pair: float) -> float:
@@ -142,6 +142,27 @@ def _sum_of_few(x: Signal, count: int, context: Context, shape: tuple[int, ...],
         uncertainty=x.uncertainty**2,
         marginal=quantile_marginal(values, responses, np.full(_SAMPLES, 1.0 / _SAMPLES)),
     )
+
+
+def _sum_shape(x: Signal, count: int) -> Marginal | None:
+    """Shape of a sum of ``count`` independent values that are never negative, None for a normal.
+
+    Near zero it matters which: the reciprocal of a normal has no moments, that of a sum of squares has.
+    """
+    if x.mean <= 0.0 or not _is_positive(x):
+        return None
+    if count > _FEW:
+        table = x.mean * gamma_variable(x.variance / (count * x.mean * x.mean))
+        return Marginal(table, np.ones_like(table))
+    values, responses = _sampled_sums(x, count)
+    return quantile_marginal(values, responses, np.full(_SAMPLES, 1.0 / _SAMPLES))
+
+
+def _sampled_sums(x: Signal, count: int) -> tuple[Table, Table]:
+    """Sums over ``count`` independent units by a fixed seed, and their mean-square responses."""
+    z = np.random.default_rng(0).standard_normal((_SAMPLES, count))
+    values = np.maximum(np.interp(z, NODES, x.table), 0.0).sum(axis=1)
+    return values, x.source.perturbation * np.interp(z, NODES, x.slope * x.slope).sum(axis=1)
 
 
 def _over_features(
@@ -190,5 +211,6 @@ def _over_some_features(
         noise=x.inherited_noise,
         parents=(x,),
         uncertainty=x.uncertainty**2,
+        marginal=_sum_shape(x, count),
         profile=profile,
     )
