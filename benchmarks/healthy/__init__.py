@@ -14,6 +14,7 @@ from healthy.hub import DISPUTED, FULL, TINY
 from healthy.mobile import MOBILE
 from healthy.other import OTHER
 from healthy.sequences import SEQUENCES
+from healthy.unusual import UNUSUAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ADAM", "DISPUTED", "FULL", "PLAIN", "SMALL", "TINY"]
 
-PLAIN: dict[str, Callable[[], nn.Module]] = {**CONVOLUTIONAL, **MOBILE, **GENERATIVE, **SEQUENCES, **OTHER}
+PLAIN: dict[str, Callable[[], nn.Module]] = {**CONVOLUTIONAL, **MOBILE, **GENERATIVE, **SEQUENCES, **OTHER, **UNUSUAL}
 """Plain torch."""
 
 SMALL: dict[str, Callable[[], nn.Module]] = {**PLAIN, **TINY}
@@ -38,6 +39,7 @@ SGD = frozenset(
         "hub_resnet50",
         "hub_resnet_tiny",
         "regnet_tiny",
+        "simclr",
     }
 )
 
