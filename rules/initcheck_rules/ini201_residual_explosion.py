@@ -85,7 +85,7 @@ class ResidualExplosion:
     severity: ClassVar[Severity] = Severity.ERROR
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRAPH, Need.SIGNAL, Need.INITIALIZATION})
     subsumes: ClassVar[frozenset[str]] = frozenset(
-        {"INI102", "INI106", "INI204", "INI502", "INI503", "INI504", "INI505", "INI506"}
+        {"INI102", "INI105", "INI106", "INI204", "INI502", "INI503", "INI504", "INI505", "INI506"}
     )
 
     bounds: Mapping[Optimizer, Bounds] = field(
