@@ -24,7 +24,7 @@ def test_rule(case: RuleCase) -> None:
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)
 def test_findings_of_the_bad_example_give_a_number_a_cause_and_evidence(rule: type[Rule]) -> None:
-    for finding in run_rule(rule(), rule.bad()):
+    for finding in run_rules([rule()], rule.bad()):
         assert finding.cause
         assert any(character.isdigit() for character in finding.message) or "zero" in finding.message
         assert finding.evidence
