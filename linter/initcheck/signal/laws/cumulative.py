@@ -8,6 +8,7 @@ import numpy as np
 
 from initcheck.graph import Axis, Node
 from initcheck.signal.law import Argument, Context, Moments, moments_of
+from initcheck.signal.marginal import one_signed_marginal
 from initcheck.signal.profile import levelled, pair_share
 from initcheck.signal.signal import Signal
 
@@ -51,12 +52,13 @@ class CumulateLaw:
             ordered = along[::-1] if node.attributes.get("reverse") else along
             profile = ordered.reshape([length if i == axis else 1 for i in range(len(x.shape))])
         unequal = pair_share(profile, length) or 1.0
+        mean = moments.mean * float(counts.mean())
         growth = square / moments.mean_square if moments.mean_square > 0.0 else 1.0
         return (
             context.create(
                 Moments(
                     square,
-                    moments.mean * float(counts.mean()),
+                    mean,
                     pair / unequal,
                     moments.pair_sample * growth,
                     float(changes.mean()),
@@ -68,6 +70,7 @@ class CumulateLaw:
                 noise=x.noise,
                 parents=(x,),
                 uncertainty=x.uncertainty**2,
+                marginal=one_signed_marginal(x, mean, square),
                 profile=profile,
             ),
         )
