@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from initcheck.graph import WEIGHTED, Axis, Constant, Graph, Node, Op
-from initcheck.signal.axes import input_axes
+from initcheck.signal.axes import channel_axes, input_axes, token_axes
 from initcheck.signal.law import Argument, Context, Moments
 from initcheck.signal.laws import LAWS
 from initcheck.signal.laws.opaque import OpaqueLaw
 from initcheck.signal.laws.shape import moved_constant
 from initcheck.signal.ledger import Contribution, Quantity, contributions
+from initcheck.signal.operands import constant_signal
 from initcheck.signal.record import replace
 from initcheck.signal.segments import Segment, find_segments
 from initcheck.signal.settling import Settling
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Contribution", "Forward", "Quantity", "Segment", "propagate"]
 
 _OPAQUE = OpaqueLaw()
+_TAKE_DATA = frozenset({Op.LINEAR, Op.CONV, Op.CONV_TRANSPOSE})
 _SUMS_NOTHING = frozenset({Op.ELEMENTWISE, Op.NORMALIZE})
 """Readers that do not sum over units: how their input answers along itself is not asked for."""
 
@@ -115,6 +117,8 @@ class _Fold:
 
     def _visit(self, node: Node) -> None:
         args = [self._argument(name) for name in node.inputs]
+        if node.op in _TAKE_DATA and args and isinstance(args[0], Constant):
+            args[0] = self._valued(node, args[0])
         inputs = [arg for arg in args if isinstance(arg, Signal)]
         outputs = LAWS[node.op].forward(node, args, self.context)
         if args and isinstance(args[0], Constant) and node.outputs:
@@ -141,6 +145,17 @@ class _Fold:
             settled = self._aligned(name, self._settled(name, signal, inputs, node))
             self._record(node, inputs, signal, settled)
             self.signals[name] = settled
+
+    def _valued(self, node: Node, constant: Constant) -> Argument:
+        """The signal of a constant that a layer transforms, for all who ask for it from now on."""
+        rank = len(constant.shape)
+        axes = token_axes(rank) if node.op is Op.LINEAR else channel_axes(rank)
+        signal = constant_signal(constant, axes, self.context)
+        if signal is None:
+            return constant
+        if node.inputs[0] in self.signals:
+            self.signals[node.inputs[0]] = signal
+        return signal
 
     def _unanswered(self, node: Node, inputs: list[Signal], outputs: tuple[Signal | None, ...]) -> bool:
         if not inputs or not node.outputs:

@@ -30,6 +30,7 @@ __all__ = [
     "has_one_sign",
     "mixture_marginal",
     "one_signed_marginal",
+    "powered_shape",
     "product_marginal",
     "quantile_marginal",
     "shape_of",
@@ -175,13 +176,24 @@ def _gamma_table(shape: float) -> Table:
     upper = np.interp(np.log(LEVELS[::-1]), np.log(above[::-1]), logs[::-1])
     quantiles = np.where(LEVELS < 0.5, lower, upper)
     # Few nodes see a skewed variable: a power of it has the variance that they should see.
+    return powered_shape(np.exp(quantiles - quantiles.max()), 1.0 / shape)
+
+
+def powered_shape(table: Table, relative_variance: float) -> Table:
+    """A power of a table that is never negative, of mean one and, as far as a power can give it, of this variance."""
+    largest = float(table.max())
+    if largest <= 0.0:
+        return np.ones_like(table)
+    table = table / largest
     low, high = 1.0 / 8.0, 8.0
-    for _ in range(40):
+    for _ in range(30):
         exponent = math.sqrt(low * high)
-        table = np.exp(exponent * (quantiles - quantiles.max()))
-        table /= expectation(table)
-        low, high = (exponent, high) if expectation(table * table) - 1.0 < 1.0 / shape else (low, exponent)
-    return table
+        power = table**exponent
+        mean = expectation(power)
+        wide = mean > 0.0 and expectation(power * power) > (1.0 + relative_variance) * mean * mean
+        low, high = (low, exponent) if wide else (exponent, high)
+    result: Table = power / mean if mean > 0.0 else np.ones_like(table)
+    return result
 
 
 def _atoms(x: Signal, nodes: Table) -> tuple[Table, Table]:
