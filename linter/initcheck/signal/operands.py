@@ -71,8 +71,9 @@ def operand(argument: Argument) -> Operand:
             return None
         if law.is_constant or law.size == 1:
             return law.mean
-        mean = law.effective_mean
         one_sign = law.minimum >= 0.0 or law.maximum <= 0.0
+        # Few numbers of one sign (decay rates of four heads) have a mean, however unsure the mean of their law is.
+        mean = law.mean if one_sign else law.effective_mean
         return Factor(argument.shape, mean, law.variance + mean * mean, argument.values, one_sign)
     return argument
 
