@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from initcheck.graph import WEIGHTED, Axis, Constant, Graph, Node, Op
 from initcheck.signal.axes import channel_axes, input_axes, token_axes
-from initcheck.signal.law import Argument, Context, Moments
+from initcheck.signal.law import Argument, Context, Moments, moments_of
 from initcheck.signal.laws import LAWS
 from initcheck.signal.laws.opaque import OpaqueLaw
 from initcheck.signal.laws.shape import moved_constant
@@ -77,6 +77,8 @@ class _Fold:
         self.settling = Settling(graph, structure, self.context)
         # Constants that operations have only moved about.
         self.known: dict[str, Constant] = {}
+        # Values that the inputs reach.
+        self.dependent = set(graph.inputs)
         # Values that no layer has transformed yet.
         self.raw = set(graph.inputs)
         # Value -> path and weight of the layer it was last summed by.
@@ -128,6 +130,10 @@ class _Fold:
         if self._unanswered(node, inputs, outputs):
             self.guessed.add(node.name)
             outputs = _OPAQUE.forward(node, args, self.context)
+            if any(name in self.dependent and self.signals[name] is None for name in node.inputs):
+                outputs = tuple(x if x is None else self._answering(x, node) for x in outputs)
+        if not self.dependent.isdisjoint(node.inputs):
+            self.dependent.update(node.outputs)
         layer = (node.path or node.name, node.inputs[1]) if node.op in WEIGHTED else self._layer(node)
         assumed = any(x.assumed for x in inputs)
         raw = node.op not in WEIGHTED and all(
@@ -165,6 +171,17 @@ class _Fold:
             return any(value is None or value.is_float for value in values)
         missing = not outputs or outputs[0] is None
         return missing and values[0] is not None and values[0].is_float
+
+    def _answering(self, signal: Signal, node: Node) -> Signal:
+        """A guess beside an unknown value that sees the input: that its own operand does not see it decides nothing."""
+        if signal.gain > 0.0 or signal.mean_square <= 0.0:
+            return signal
+        started = self.context.create(
+            replace(moments_of(signal), perturbation=signal.mean_square), signal, shape=signal.shape, axes=signal.axes
+        )
+        segment = self.context.segments.open(-1, node.name)
+        square = signal.mean_square
+        return replace(started, segment=segment, reference=square, start_mean_square=square, growth=0.0, assumed=True)
 
     def _layer(self, node: Node) -> tuple[str, str]:
         known = (self.layer_of[name] for name in node.inputs if name in self.layer_of)

@@ -96,7 +96,8 @@ def _independent_extreme(
         uncertainty=max(x.uncertainty, y.uncertainty) ** 2,
         marginal=marginal,
     )
-    return join(result, x, y, node.name, context)
+    joined = join(result, x, y, node.name, context)
+    return replace(joined, source=replace(joined.source, extreme_of=(x, y, sign)))
 
 
 class WhereLaw:
@@ -115,6 +116,9 @@ class WhereLaw:
         if isinstance(condition, float):
             chosen = first if condition else second
             return (chosen if isinstance(chosen, Signal) else None,)
+        if condition is None and args[0] is None and isinstance(first, float) and first < MASKED:
+            # Which keys are padding is up to the data, of which nothing is padded.
+            return (second if isinstance(second, Signal) else None,)
         if not isinstance(condition, Factor) or condition.values is None:
             return (None,)
         share = condition.mean
@@ -140,6 +144,9 @@ class WhereLaw:
 def _pointwise(condition: Signal, first: Operand, second: Operand) -> Signal | None:
     """The choice between two functions of the condition's own source, or a number."""
     picked = condition.table > 0.5
+    certain = first if picked.all() else second if not picked.any() else None
+    if isinstance(certain, Signal):
+        return certain
     sides = []
     for side in (first, second):
         if isinstance(side, float):

@@ -224,6 +224,14 @@ def _resize(mode: str) -> Handler:
     return lower
 
 
+def _sampled(call: Bound, build: Builder) -> None:
+    """Values between grid points, of places that a grid names: what a linear resize makes of them."""
+    mode = call.get("interpolation_mode", 0)
+    kinds = {0: "linear", 1: "nearest", 2: "cubic"}
+    x = build.activation(call, call["input"])
+    build.emit(call, Op.RESIZE, (x,), (call.output,), layer="grid_sample", mode=kinds[int(mode)])
+
+
 def _rolled(call: Bound, build: Builder) -> None:
     """The same elements at other places, which no second moment sees."""
     build.emit(call, Op.IDENTITY, (build.activation(call, call.x),), (call.output,))
@@ -283,6 +291,7 @@ HANDLERS: dict[str, Handler] = {
     **dict.fromkeys(("constant_pad_nd", "pad"), _pad),
     **{f"{mode}_pad{axes}d": _pad for mode in ("reflection", "replication") for axes in (1, 2, 3)},
     **dict.fromkeys(("flip", "roll"), _rolled),
+    **dict.fromkeys(("grid_sampler", "grid_sampler_2d", "grid_sampler_3d"), _sampled),
     **dict.fromkeys(("T", "adjoint", "mT", "matrix_H", "numpy_T", "t"), _turned),
     **dict.fromkeys(("swapaxes", "swapdims", "transpose"), _transpose),
     "copy": _copied,
