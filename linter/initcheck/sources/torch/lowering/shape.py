@@ -224,6 +224,25 @@ def _resize(mode: str) -> Handler:
     return lower
 
 
+def _windows(call: Bound, build: Builder) -> None:
+    """Windows along an axis, the places within one as a new last axis; where they overlap, values are repeated."""
+    x, shape = build.activation(call, call.x), build.shape(call.x)
+    result, dtype = call.result.shape or (), call.result.dtype
+    if not shape:
+        raise NotUnderstoodError
+    axis, size = int(call["dimension"]) % len(shape), int(call["size"])
+    count = result[axis]
+    laid = (*shape[:axis], count * size, *shape[axis + 1 :])
+    if laid != shape:
+        target, value = build.temporary(call, Value(laid, dtype))
+        x = build.emit(call, Op.RESIZE, (x,), (target,), result=value, mode="nearest")
+    split = (*shape[:axis], count, size, *shape[axis + 1 :])
+    target, value = build.temporary(call, Value(split, dtype))
+    x = build.emit(call, Op.RESHAPE, (x,), (target,), result=value)
+    order = (*range(axis + 1), *range(axis + 2, len(split)), axis + 1)
+    build.emit(call, Op.TRANSPOSE, (x,), (call.output,), permutation=order)
+
+
 def _sampled(call: Bound, build: Builder) -> None:
     """Values between grid points, of places that a grid names: what a linear resize makes of them."""
     mode = call.get("interpolation_mode", 0)
@@ -304,4 +323,5 @@ HANDLERS: dict[str, Handler] = {
     "select": _select,
     "slice": _slice,
     "unbind": _unbind,
+    "unfold": _windows,
 }
