@@ -104,7 +104,7 @@ class SumLaw:
         if other is not None:
             # x - max(x, y) = min(x - y, 0), as exponentials are kept within bounds.
             difference = self._add(x, other, shape, axes, node, context)
-            return difference.map(*apply("clip", difference.table, **_beyond(y)))
+            return difference and difference.map(*apply("clip", difference.table, **_beyond(y)))
         if x.logits is not None and y.logits is None and y.gain == 0.0:
             # A learned position bias spreads the logits over keys but does not see the input.
             return replace(x, logits=_spread(x.logits, y.variance))
