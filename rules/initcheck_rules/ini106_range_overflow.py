@@ -26,6 +26,9 @@ SUMS = frozenset({Op.LINEAR, Op.CONV, Op.CONV_TRANSPOSE, Op.MATMUL, Op.ADD, Op.S
 """What automatic mixed precision computes in the half type, or leaves in it; powers, exponentials and normalisations
 are done in float32."""
 
+ONE_NUMBER = 1e-6
+"""Variance over mean square below which a value is one number, the same for all units and inputs."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Format:
@@ -140,6 +143,9 @@ class RangeOverflow:
         return None if severity is Severity.OFF else _Place(node, signal, dtype, severity)
 
     def _above(self, signal: Signal, known: _Format) -> Severity:
+        if signal.variance <= ONE_NUMBER * signal.mean_square:
+            # Written into the model (-1e38 for minus infinity): it is as large as it is, and no larger anywhere.
+            return Severity.ERROR if abs(signal.mean) > known.largest * (1.0 + ONE_NUMBER) else Severity.OFF
         peak = math.log10(PEAK) + 0.5 * math.log10(signal.mean_square)
         return self.overflow.judge(peak - math.log10(known.largest), 0.5 * signal.uncertainty)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from rule_networks import findings, mlp, reported
 from torch import nn
 from torch_networks import from_torch
 
-from initcheck import Analysis, Builder, Finding, Graph, Severity
+from initcheck import Analysis, Builder, Finding, Graph, Op, Severity
 from initcheck_rules.ini106_range_overflow import RangeOverflow
 
 
@@ -73,6 +74,14 @@ def test_a_quiet_branch_or_head_is_healthy() -> None:
         branch = b.activation(b.linear(b.normalize(x), 64, "lecun_normal"), "gelu")
         x = b.add(x, b.scale(b.linear(branch, 64, "lecun_normal"), b.parameter(f"gamma{k}", (64,), "constant(1e-07)")))
     assert findings("INI106", b.graph(b.linear(x, 10, "normal(0, 1e-9)"))) == ()
+
+
+def test_a_number_that_stands_for_minus_infinity_is_as_large_as_it_is() -> None:
+    b = Builder()
+    x = b.linear(b.x, 64)
+    low = b.constant("low", np.array(-1e38))
+    running = b.combine(Op.MAXIMUM, b.combine(Op.ADD, b.activation(x, "sigmoid"), low), x)
+    assert findings("INI106", b.graph(b.linear(running, 10))) == ()
 
 
 class Halved(nn.Module):

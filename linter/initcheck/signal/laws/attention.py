@@ -59,7 +59,9 @@ def products(a: Signal, b: Signal, shape: tuple[int, ...], context: Context) -> 
     noise = dict(a.noise)
     for index, coefficient in b.noise.items():
         noise[index] = noise.get(index, 0.0) + coefficient
-    axes = (*a.axes[:-2], Axis.POSITION, Axis.POSITION)[-len(shape) :]
+    # Keys are turned so that their positions come last; what comes with its features last keeps them.
+    last = Axis.FEATURE if b.axes[-1] is Axis.FEATURE and a.axes[-1] is not Axis.FEATURE else Axis.POSITION
+    axes = (*a.axes[:-2], Axis.POSITION, last)[-len(shape) :]
     axes = (Axis.BATCH,) * (len(shape) - len(axes)) + axes
     result = context.create(
         Moments(

@@ -9,6 +9,7 @@ import numpy as np
 
 from initcheck.graph import Axis, Node
 from initcheck.signal.fluctuation import Noise, combined, sum_noise
+from initcheck.signal.functions import apply
 from initcheck.signal.law import Argument, Context, Moments
 from initcheck.signal.marginal import sum_marginal
 from initcheck.signal.operands import (
@@ -99,6 +100,11 @@ class SumLaw:
                     ((part.mean_square, padded(part.profile, len(shape))) for part in (x, y)),
                 ),
             )
+        other = _other_of_extreme(x, y) if self.sign < 0.0 else None
+        if other is not None:
+            # x - max(x, y) = min(x - y, 0), as exponentials are kept within bounds.
+            difference = self._add(x, other, shape, axes, node, context)
+            return difference and difference.map(*apply("clip", difference.table, **_beyond(y)))
         if x.logits is not None and y.logits is None and y.gain == 0.0:
             # A learned position bias spreads the logits over keys but does not see the input.
             return replace(x, logits=_spread(x.logits, y.variance))
@@ -107,6 +113,21 @@ class SumLaw:
         if _negligible(x, y) and y.shape == shape and self.sign > 0.0:
             return y
         return _add_independent(x, y, self.sign, shape, axes, node, context)
+
+
+def _other_of_extreme(x: Signal, extreme: Signal) -> Signal | None:
+    """Y of max(x, y) or min(x, y), None where x is none of the two."""
+    if extreme.source.extreme_of is None or not np.array_equal(extreme.table, extreme.source.base):
+        return None
+    first, second, _ = extreme.source.extreme_of
+    for one, other in ((first, second), (second, first)):
+        if one.source.index == x.source.index and np.array_equal(one.table, x.table):
+            return other
+    return None
+
+
+def _beyond(extreme: Signal) -> dict[str, float]:
+    return {"maximum": 0.0} if extreme.source.extreme_of and extreme.source.extreme_of[2] > 0.0 else {"minimum": 0.0}
 
 
 def _negligible(small: Signal, large: Signal) -> bool:

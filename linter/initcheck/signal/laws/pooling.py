@@ -12,7 +12,7 @@ from initcheck.graph import Axis, Node
 from initcheck.signal.fluctuation import Noise, coherence_of, combined
 from initcheck.signal.law import Argument, Context, Moments, moments_of
 from initcheck.signal.laws.convolution import window_sums
-from initcheck.signal.marginal import quantile_marginal, shape_of
+from initcheck.signal.marginal import has_one_sign, one_signed_marginal, quantile_marginal, shape_of, thinned_marginal
 from initcheck.signal.profile import levelled, of_spatial, pair_share, spatial
 from initcheck.signal.quadrature import NODES, expectation, normal_quantiles
 from initcheck.signal.record import replace
@@ -67,6 +67,7 @@ def averaged(
         parents=(x,),
         realized=True,
         uncertainty=x.uncertainty**2,
+        marginal=one_signed_marginal(x, scale * moments.mean, power * square),
     )
     kept = response / moments.perturbation if moments.perturbation > 0.0 else 1.0 / count
     result = replace(result, reference=kept * x.reference)
@@ -264,7 +265,7 @@ class PadLaw:
                 parents=(x,),
                 realized=True,
                 uncertainty=x.uncertainty**2,
-                marginal=shape_of(x),
+                marginal=thinned_marginal(x, share) if has_one_sign(x) else shape_of(x),
                 profile=profile,
             ),
         )

@@ -12,7 +12,7 @@ from initcheck.graph import Axis, Node
 from initcheck.signal.law import Argument, Context, Moments, moments_of
 from initcheck.signal.laws.pooling import averaged, maximum
 from initcheck.signal.laws.selection import largest
-from initcheck.signal.marginal import quantile_marginal
+from initcheck.signal.marginal import one_signed_marginal, quantile_marginal
 from initcheck.signal.profile import levelled
 from initcheck.signal.quadrature import NODES, expectation
 from initcheck.signal.record import replace
@@ -175,9 +175,10 @@ def _over_some_features(
     def mean_of(pair: float) -> float:
         return power * (coherent + (pair - coherent) / count)
 
+    square = mean_of(moments.mean_square)
     return context.create(
         Moments(
-            mean_of(moments.mean_square),
+            square,
             scale * moments.mean,
             mean_of(moments.pair_position),
             mean_of(moments.pair_sample),
@@ -190,5 +191,6 @@ def _over_some_features(
         noise=x.inherited_noise,
         parents=(x,),
         uncertainty=x.uncertainty**2,
+        marginal=one_signed_marginal(x, scale * moments.mean, square),
         profile=profile,
     )
