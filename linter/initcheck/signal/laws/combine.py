@@ -21,6 +21,7 @@ from initcheck.signal.operands import (
     output_layout,
 )
 from initcheck.signal.profile import joint, padded, pair_share
+from initcheck.signal.quadrature import expectation
 from initcheck.signal.record import replace
 from initcheck.signal.signal import Signal
 from initcheck.signal.source import Logits, effective_elements
@@ -99,6 +100,9 @@ class SumLaw:
                     ((part.mean_square, padded(part.profile, len(shape))) for part in (x, y)),
                 ),
             )
+        if _averages(y, x) and y.units < x.units:
+            # A mean over features is as good as a number beside the units themselves.
+            return self._add(x, _number(y, x), shape, axes, node, context)
         if x.logits is not None and y.logits is None and y.gain == 0.0:
             # A learned position bias spreads the logits over keys but does not see the input.
             return replace(x, logits=_spread(x.logits, y.variance))
@@ -107,6 +111,17 @@ class SumLaw:
         if _negligible(x, y) and y.shape == shape and self.sign > 0.0:
             return y
         return _add_independent(x, y, self.sign, shape, axes, node, context)
+
+
+def _number(mean: Signal, x: Signal) -> Signal:
+    return x.fresh(
+        table=np.full_like(x.table, mean.mean),
+        slope=np.zeros_like(x.slope),
+        stretch=np.full_like(x.stretch, expectation(x.stretch)),
+        shape=mean.shape,
+        axes=mean.axes,
+        profile=mean.profile,
+    )
 
 
 def _negligible(small: Signal, large: Signal) -> bool:
