@@ -49,8 +49,10 @@ class VanishingSignal:
     Limits:
         The bounds assume momentum SGD with the best of several rates, or Adam (``--optimizer adam``); they say when
         training does not start within a few hundred steps, not that it never would. A single weight that is far too
-        small is left out of the sum: its own gradient does not contain it, and it recovers. The layers of a plain
-        network inside one long skip are not on the main path and are not judged.
+        small is left out of the sum: its own gradient does not contain it, and it recovers; so does an embedding beside
+        larger positions. The layers of a plain network inside one long skip are not on the main path and are not
+        judged, nor what is done to the data before the first layer or to the output behind the head, since their range
+        is not known: ``x * 1e-4`` in front of PyTorch's default does stop SGD.
 
     References:
         Hanin and Rolnick, How to Start Training (arXiv 1803.01719), theorem on FM1. He et al., Delving Deep into
