@@ -181,3 +181,13 @@ def test_length_of_few_units() -> None:
     total = b.node(Op.REDUCE, (square,), (16, 24, 1), {"function": "sum", "axes": (-1,), "keepdims": True})
     y = b.activation(total, "power", exponent=-0.5)
     assert_agreement(b.graph(y), y, decades=0.04, quantities=("mean_square", "mean"))
+
+
+def test_largest_of_few_units() -> None:
+    """Maxout: two samples part faster than the variance of the largest says, as its slope is one everywhere."""
+    b = Builder((16, 64))
+    x = b.x
+    for _ in range(3):
+        y = b.node(Op.RESHAPE, (b.linear(x, 4 * 128, "normal(0, 0.08)"),), (16, 128, 4))
+        x = b.node(Op.REDUCE, (y,), (16, 128), {"function": "max", "axes": (2,), "keepdims": False})
+    assert_agreement(b.graph(x), repeats=60, decades=0.06, correlation=0.03)
