@@ -173,7 +173,8 @@ class RangeOverflow:
             code=self.code,
             name=self.name,
             severity=worst,
-            failure_mode=self.failure_mode,
+            # Below the smallest number the signal is gone, as if it had died out.
+            failure_mode=self.failure_mode if sign > 0.0 else FailureMode.VANISHING,
             message=f"{message} (bound {bound:.3g}){more}",
             cause=cause_of(guilty, sign) or f"{first.path}: root mean square {power_of_ten(first.log10_length)}",
             help=_remedy(guilty, first.dtype),

@@ -51,8 +51,9 @@ class ResidualExplosion:
     """Residual branches add more to the stream than its depth allows.
 
     What it checks:
-        The growth of the mean square of the residual stream over all residual additions between two normalisations.
-        It warns from 10^6 and is an error from 10^8 (Adam: 10^12 and 10^15).
+        The growth of the mean square of the residual stream over all residual additions between two normalisations,
+        less what a scale between them takes back (x = (x + f(x))/√2). It warns from 10^6 and is an error from 10^8
+        (Adam: 10^12 and 10^15).
 
     Why it fails:
         Every block multiplies the mean square of the stream. Where branches end in a linear map of mean zero the

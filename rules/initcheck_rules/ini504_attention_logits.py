@@ -56,6 +56,8 @@ class AttentionLogits:
 
     Limits:
         Masks are not counted off the keys. Derived from the random energy model; no trained network settles the bounds.
+        Small classifiers of tokens whose queries and keys alone are too large (variances of 29 to 123 ln T) start
+        nevertheless, since values and feed-forward layers learn without them.
 
     References:
         Derrida, Random-energy model (1981). Giorlandino and Goldt (arXiv 2505.24333). Zhai et al., Stabilizing

@@ -22,6 +22,7 @@ from initcheck.signal.operands import (
     output_layout,
 )
 from initcheck.signal.profile import joint, padded, pair_share
+from initcheck.signal.quadrature import expectation
 from initcheck.signal.record import replace
 from initcheck.signal.signal import Signal
 from initcheck.signal.source import Logits, effective_elements
@@ -105,6 +106,9 @@ class SumLaw:
             # x - max(x, y) = min(x - y, 0), as exponentials are kept within bounds.
             difference = self._add(x, other, shape, axes, node, context)
             return difference and difference.map(*apply("clip", difference.table, **_beyond(y)))
+        if _averages(y, x) and y.units < x.units:
+            # A mean over features is as good as a number beside the units themselves.
+            return self._add(x, _number(y, x), shape, axes, node, context)
         if x.logits is not None and y.logits is None and y.gain == 0.0:
             # A learned position bias spreads the logits over keys but does not see the input.
             return replace(x, logits=_spread(x.logits, y.variance))
@@ -128,6 +132,17 @@ def _other_of_extreme(x: Signal, extreme: Signal) -> Signal | None:
 
 def _beyond(extreme: Signal) -> dict[str, float]:
     return {"maximum": 0.0} if extreme.source.extreme_of and extreme.source.extreme_of[2] > 0.0 else {"minimum": 0.0}
+
+
+def _number(mean: Signal, x: Signal) -> Signal:
+    return x.fresh(
+        table=np.full_like(x.table, mean.mean),
+        slope=np.zeros_like(x.slope),
+        stretch=np.full_like(x.stretch, expectation(x.stretch)),
+        shape=mean.shape,
+        axes=mean.axes,
+        profile=mean.profile,
+    )
 
 
 def _negligible(small: Signal, large: Signal) -> bool:

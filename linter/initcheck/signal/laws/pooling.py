@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from initcheck.signal.profile import Profile
 
-__all__ = ["AveragePoolLaw", "MaxPoolLaw", "PadLaw", "ResizeLaw"]
+__all__ = ["AveragePoolLaw", "MaxPoolLaw", "PadLaw", "ResizeLaw", "averaged", "maximum", "remembered"]
 
 _QUANTILES = 256
 _LARGEST_IMAGE = 1 << 20
@@ -71,10 +71,11 @@ def averaged(
     )
     kept = response / moments.perturbation if moments.perturbation > 0.0 else 1.0 / count
     result = replace(result, reference=kept * x.reference)
-    return _remembered(result, x) if scale == 1.0 else result
+    return remembered(result, x) if scale == 1.0 else result
 
 
-def _remembered(result: Signal, x: Signal) -> Signal:
+def remembered(result: Signal, x: Signal) -> Signal:
+    """A mean that knows what it is the mean of."""
     return replace(result, source=replace(result.source, average_of=x))
 
 
@@ -159,7 +160,7 @@ def _averaged_at_borders(
     )
     kept = result.gain / moments.perturbation if moments.perturbation > 0.0 else alone
     result = replace(result, reference=kept * x.reference)
-    return _remembered(result, x) if not node.attributes.get("count_include_pad") else result
+    return remembered(result, x) if not node.attributes.get("count_include_pad") else result
 
 
 def _pooled_profile(x: Signal, shape: tuple[int, ...]) -> Profile | None:
