@@ -120,6 +120,9 @@ def _spelled_out(structure: Structure, signals: Mapping[str, Signal | None], nod
 
 def _softmax_above(structure: Structure, name: str) -> Node | None:
     while (node := structure.producer.get(name)) is not None and node.op is not Op.SOFTMAX:
+        if not node.inputs:
+            # Random numbers: what is mixed by them is no attention.
+            return None
         name = node.inputs[0]
     return node
 

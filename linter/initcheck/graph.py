@@ -64,9 +64,9 @@ class Op(StrEnum):
       (also Gather with constant indices); ``axes`` that lose their axis are in ``dropped``; ``starts`` where known.
     * ``PAD`` (x): ``padding`` per axis, ``value`` (None: reflect or edge). ``RESIZE`` (x): ``mode`` nearest | linear |
       cubic.
-    * ``CUMULATE`` (x): sums up to every position along ``axis``, ``reverse``. ``TOP_K`` (x): values, indices; the
-      ``count`` largest (smallest unless ``largest``) along ``axis``. ``SCATTER`` (x): rows of x at places that the
-      input picks, zero elsewhere.
+    * ``CUMULATE`` (x): sums up to every position along ``axis``, ``reverse``, ``exclusive``. ``TOP_K`` (x): values,
+      indices; the ``count`` largest (smallest unless ``largest``) along ``axis``. ``SCATTER`` (x): rows of x at places
+      that the input picks, zero elsewhere.
     * ``RANDOM`` (): numbers drawn in every pass, ``family`` normal | uniform | bernoulli, ``mean``, ``std``. ``REAL``
       (x): integers or truth values as real numbers.
     * ``RESHAPE``, ``TRANSPOSE`` (``permutation``), ``EXPAND`` (broadcast or tile), ``IDENTITY`` (x).

@@ -12,6 +12,7 @@ from initcheck_rules.steps import Step, blamed, cause_of, steps_of, worst_of
 from initcheck_rules.switched_off import is_switched_off
 from initcheck_rules.variance import SIGNAL_GAIN, capped, segment_name, signal_loss
 from initcheck_rules.wording import count_of, power_of_ten
+from initcheck_rules.zeros import scales_by_zero
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -48,8 +49,10 @@ class VanishingSignal:
     Limits:
         The bounds assume momentum SGD with the best of several rates, or Adam (``--optimizer adam``); they say when
         training does not start within a few hundred steps, not that it never would. A single weight that is far too
-        small is left out of the sum: its own gradient does not contain it, and it recovers. The layers of a plain
-        network inside one long skip are not on the main path and are not judged.
+        small is left out of the sum: its own gradient does not contain it, and it recovers; so does an embedding beside
+        larger positions. The layers of a plain network inside one long skip are not on the main path and are not
+        judged, nor what is done to the data before the first layer or to the output behind the head, since their range
+        is not known: ``x * 1e-4`` in front of PyTorch's default does stop SGD.
 
     References:
         Hanin and Rolnick, How to Start Training (arXiv 1803.01719), theorem on FM1. He et al., Delving Deep into
@@ -77,7 +80,7 @@ class VanishingSignal:
         for segment in analysis.segments:
             severity = capped(analysis, segment, bounds.judge(signal_loss(segment), segment.uncertainty))
             guilty = blamed(steps_of(analysis, segment, with_head=False), -1.0)
-            if severity is not Severity.OFF and not _is_anothers(guilty):
+            if severity is not Severity.OFF and not _is_anothers(analysis, segment, guilty):
                 yield self._finding(segment, severity, bounds, guilty)
 
     def _switched_off(self, analysis: Analysis, layer: Layer) -> Finding:
@@ -140,9 +143,13 @@ class VanishingSignal:
         return _relu_network("kaiming_normal", "zeros")
 
 
-def _is_anothers(guilty: Sequence[Step]) -> bool:
-    """Whether the signal ends at a layer of zeros, which INI402 judges by whether gradients can mend it, or of nan."""
-    layer = guilty[0].layer if guilty else None
+def _is_anothers(analysis: Analysis, segment: Segment, guilty: Sequence[Step]) -> bool:
+    """Whether the signal ends at zeros, which INI402 judges by whether gradients can mend them, or at nan."""
+    if any(node.name == segment.start and scales_by_zero(analysis, node) for node in analysis.graph.nodes):
+        return True
+    if not guilty:
+        return False
+    layer = guilty[0].layer
     if layer is None or layer.weight is None:
         return False
     law = layer.weight.distribution

@@ -57,7 +57,7 @@ class ExplodingSignal:
     severity: ClassVar[Severity] = Severity.ERROR
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRAPH, Need.SIGNAL, Need.INITIALIZATION})
     subsumes: ClassVar[frozenset[str]] = frozenset(
-        {"INI106", "INI405", "INI502", "INI503", "INI504", "INI505", "INI506"}
+        {"INI105", "INI106", "INI405", "INI502", "INI503", "INI504", "INI505", "INI506"}
     )
 
     bounds: Mapping[Optimizer, Bounds] = field(

@@ -72,7 +72,7 @@ class ShiftedWeights:
     failure_mode: ClassVar[FailureMode] = FailureMode.COLLAPSE
     severity: ClassVar[Severity] = Severity.WARNING
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRAPH, Need.SIGNAL, Need.INITIALIZATION})
-    subsumes: ClassVar[frozenset[str]] = frozenset({"INI101", "INI102"})
+    subsumes: ClassVar[frozenset[str]] = frozenset({"INI101", "INI102", "INI105"})
 
     bounds: Mapping[Optimizer, Bounds] = field(default_factory=lambda: SIGNAL_GAIN)
 

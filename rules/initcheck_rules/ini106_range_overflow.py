@@ -22,12 +22,12 @@ __all__ = ["RangeOverflow"]
 PEAK = 5.0
 """Standard deviations that the largest of a few million values reaches."""
 
-NO_SPREAD = 1e-12
-"""Share of the variance in the mean square below which a value is one number."""
-
 SUMS = frozenset({Op.LINEAR, Op.CONV, Op.CONV_TRANSPOSE, Op.MATMUL, Op.ADD, Op.SUB})
 """What automatic mixed precision computes in the half type, or leaves in it; powers, exponentials and normalisations
 are done in float32."""
+
+ONE_NUMBER = 1e-6
+"""Variance over mean square below which a value is one number, the same for all units and inputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +145,10 @@ class RangeOverflow:
         return None if severity is Severity.OFF else _Place(node, signal, dtype, severity)
 
     def _above(self, signal: Signal, known: _Format) -> Severity:
+        if signal.variance <= ONE_NUMBER * signal.mean_square:
+            # Written into the model (-1e38 for minus infinity): it is as large as it is, and no larger anywhere.
+            return Severity.ERROR if abs(signal.mean) > known.largest * (1.0 + ONE_NUMBER) else Severity.OFF
         excess = math.log10(_peak(signal)) - math.log10(known.largest)
-        if signal.variance <= NO_SPREAD * signal.mean_square:
-            return Severity.ERROR if excess > 0.0 else Severity.OFF
         return self.overflow.judge(excess, 0.5 * signal.uncertainty)
 
     def _below(self, signal: Signal, known: _Format) -> Severity:
@@ -174,7 +175,8 @@ class RangeOverflow:
             code=self.code,
             name=self.name,
             severity=worst,
-            failure_mode=self.failure_mode,
+            # Below the smallest number the signal is gone, as if it had died out.
+            failure_mode=self.failure_mode if sign > 0.0 else FailureMode.VANISHING,
             message=f"{message} (bound {bound:.3g}){more}",
             cause=cause_of(guilty, sign) or f"{first.path}: root mean square {power_of_ten(first.log10_length)}",
             help=_remedy(guilty, first.dtype),

@@ -51,8 +51,9 @@ class ResidualExplosion:
     """Residual branches add more to the stream than its depth allows.
 
     What it checks:
-        The growth of the mean square of the residual stream over all residual additions between two normalisations.
-        It warns from 10^6 and is an error from 10^8 (Adam: 10^12 and 10^15).
+        The growth of the mean square of the residual stream over all residual additions between two normalisations,
+        less what a scale between them takes back (x = (x + f(x))/√2). It warns from 10^6 and is an error from 10^8
+        (Adam: 10^12 and 10^15).
 
     Why it fails:
         Every block multiplies the mean square of the stream. Where branches end in a linear map of mean zero the
@@ -85,7 +86,7 @@ class ResidualExplosion:
     severity: ClassVar[Severity] = Severity.ERROR
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRAPH, Need.SIGNAL, Need.INITIALIZATION})
     subsumes: ClassVar[frozenset[str]] = frozenset(
-        {"INI102", "INI106", "INI204", "INI502", "INI503", "INI504", "INI505", "INI506"}
+        {"INI102", "INI105", "INI106", "INI204", "INI502", "INI503", "INI504", "INI505", "INI506"}
     )
 
     bounds: Mapping[Optimizer, Bounds] = field(

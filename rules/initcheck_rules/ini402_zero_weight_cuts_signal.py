@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, ClassVar
 
 from initcheck import Builder, FailureMode, Finding, Need, Op, Severity, is_flat_at_zero
 from initcheck_rules.remedy import initialization_code
+from initcheck_rules.zeros import Zero, zeros_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from initcheck import Analysis, Graph, Layer, Node
+    from initcheck import Analysis, Graph, Node
 
 __all__ = ["ZeroWeightCutsSignal"]
 
@@ -22,8 +23,8 @@ class ZeroWeightCutsSignal:
 
     What it checks:
         Whether the input still reaches the head: where the signal gain at the head's input is exactly zero and the
-        layer at which it becomes zero has a weight of zeros only. It is an error where no gradient can mend it, a
-        note where the first steps do.
+        layer at which it becomes zero has a weight of zeros only, or the normalisation a scale of zeros. It is an error
+        where no gradient can mend it, a note where the first steps do.
 
     Why it fails:
         Behind a ReLU the zero pre-activations have slope zero, and behind a second layer of zeros the error signal is
@@ -57,12 +58,12 @@ class ZeroWeightCutsSignal:
         """At most one finding: the first layer at which the signal ends."""
         if not _is_cut(analysis):
             return
-        zeros = [layer for layer in analysis.layers if _is_zero(analysis, layer)]
-        first = next((layer for layer in zeros if _ends_signal(analysis, layer)), None)
+        zeros = zeros_of(analysis)
+        first = next((zero for zero in zeros if _ends_signal(analysis, zero)), None)
         if first is not None:
             yield self._finding(analysis, first, zeros)
 
-    def _finding(self, analysis: Analysis, first: Layer, zeros: list[Layer]) -> Finding:
+    def _finding(self, analysis: Analysis, first: Zero, zeros: Sequence[Zero]) -> Finding:
         stuck = _stuck(analysis, first, zeros)
         signal = analysis.signal_out_of(first.node)
         return Finding(
@@ -72,8 +73,8 @@ class ZeroWeightCutsSignal:
             failure_mode=self.failure_mode,
             message=f"signal ends at {first.path}, whose weights are all zero: the output does not depend on the input",
             cause=stuck or "the gradient of this layer is not zero, so the first steps mend it",
-            help=initialization_code([first]),
-            layers=tuple(layer.path for layer in zeros if not layer.head),
+            help=initialization_code([first.layer]) if first.layer else f"nn.init.ones_({first.path}.weight)",
+            layers=tuple(zero.path for zero in zeros if not zero.head),
             location=first.node.location,
             evidence={"zero_layers": len(zeros), "bound": 0},
             segment=f"segment {signal.segment}" if signal is not None else "",
@@ -91,37 +92,32 @@ class ZeroWeightCutsSignal:
         return _relu_network("kaiming_normal")
 
 
-def _is_zero(analysis: Analysis, layer: Layer) -> bool:
-    active = layer.node.name in analysis.structure.active
-    return active and layer.weight is not None and layer.weight.distribution.is_zero
-
-
 def _is_cut(analysis: Analysis) -> bool:
     """Whether no head sees the input."""
     heads = [analysis.signal_into(layer.node) for layer in analysis.layers if layer.head]
     return bool(heads) and all(signal is not None and signal.gain == 0.0 for signal in heads)
 
 
-def _ends_signal(analysis: Analysis, layer: Layer) -> bool:
-    before, after = analysis.signal_into(layer.node), analysis.signal_out_of(layer.node)
-    return not layer.head and before is not None and before.gain > 0.0 and after is not None and after.gain == 0.0
+def _ends_signal(analysis: Analysis, zero: Zero) -> bool:
+    before, after = analysis.signal_into(zero.node), analysis.signal_out_of(zero.node)
+    return not zero.head and before is not None and before.gain > 0.0 and after is not None and after.gain == 0.0
 
 
-def _stuck(analysis: Analysis, first: Layer, zeros: list[Layer]) -> str:
+def _stuck(analysis: Analysis, first: Zero, zeros: Sequence[Zero]) -> str:
     """Why no gradient mends the layer; empty if one does."""
     flat = _flat_function(analysis, first)
     if flat:
         return f"{flat} has slope zero at its input of exactly zero, so the layer gets no gradient"
-    for layer in zeros:
-        signal = analysis.signal_into(layer.node)
-        if layer is not first and signal is not None and signal.mean_square == 0.0:
-            return f"{layer.path} is zero as well, and its input too: neither gets a gradient"
+    for zero in zeros:
+        signal = analysis.signal_into(zero.node)
+        if zero is not first and signal is not None and signal.mean_square == 0.0:
+            return f"{zero.path} is zero as well, and its input too: neither gets a gradient"
     return ""
 
 
-def _flat_function(analysis: Analysis, layer: Layer) -> str:
+def _flat_function(analysis: Analysis, zero: Zero) -> str:
     """Name of an activation behind a layer whose slope is zero at zero and whose input is zero."""
-    following = analysis.structure.consumers.get(layer.node.outputs[0], ())
+    following = analysis.structure.consumers.get(zero.node.outputs[0], ())
     while len(following) == 1:
         node: Node = following[0]
         signal = analysis.signal_into(node)

@@ -27,6 +27,8 @@ second not in an epoch of a large data set."""
 MOST = 0.5
 """Share of the units of a layer from which that is reported."""
 
+_HANDED_ON = frozenset({Op.IDENTITY, Op.RESHAPE, Op.TRANSPOSE, Op.EXPAND, Op.ELEMENTWISE, Op.SLICE})
+
 NEARLY_ALL = 0.99
 """Share of the units without which a layer passes nothing."""
 
@@ -95,8 +97,9 @@ class DeadUnits:
         ``nn.init.zeros_(layer.bias)``, or a shift smaller than the spread of the pre-activations.
 
     Limits:
-        Gates (sigmoid) may start closed and are not meant; saturation of bounded functions is another matter. Where the
-        sign of the weights, not a shift, keeps units off, INI101 and INI104 say so.
+        Gates (sigmoid) may start closed and are not meant, nor are step sizes and rates (softplus before a product);
+        saturation of bounded functions is another matter. Where the sign of the weights, not a shift, keeps units off,
+        INI101 and INI104 say so.
 
     References:
         Lu et al., Dying ReLU and Initialization: Theory and Numerical Examples (arXiv 1903.06733). Glorot et al., Deep
@@ -115,6 +118,8 @@ class DeadUnits:
         found = []
         for node in analysis.graph.nodes:
             if node.op is not Op.ELEMENTWISE or node.name not in analysis.structure.active:
+                continue
+            if _is_rate(analysis, node):
                 continue
             edge = switched_off_below(str(node.attributes["function"]), node.attributes.get("arguments"))
             shift = None if math.isnan(edge) else _shift_before(analysis, node)
@@ -162,6 +167,23 @@ class DeadUnits:
     def good() -> Graph:
         """The same network with a bias of zero."""
         return _relu_network("zeros")
+
+
+def _is_rate(analysis: Analysis, node: Node) -> bool:
+    """Whether a strictly positive function only scales other values: a step size, a rate of decay.
+
+    On its flat side softplus is exp: small, but it answers to a change of its input by the same share as anywhere.
+    """
+    if node.attributes["function"] != "softplus":
+        return False
+    readers = list(analysis.structure.consumers.get(node.outputs[0], ()))
+    while readers:
+        reader = readers.pop()
+        if reader.op in _HANDED_ON:
+            readers.extend(analysis.structure.consumers.get(reader.outputs[0], ()))
+        elif reader.op is not Op.MUL:
+            return False
+    return True
 
 
 def _switched_off(analysis: Analysis, node: Node, shift: _Shift, edge: float) -> _Off | None:

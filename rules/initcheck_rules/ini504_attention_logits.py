@@ -26,6 +26,9 @@ and sits on a few from there on, whatever T. Below v = ln T what it leaves is mo
 FEWEST_KEYS = 8
 """Keys from which the limit of many of them says something."""
 
+KEYS_FOR_FEW = 1024
+"""Keys that fewer are judged as: a variance that condenses so many condenses any smaller number."""
+
 UNSCALED = 2.0
 """Factor on the scores, times √d, from which the division by √d is missing."""
 
@@ -35,8 +38,8 @@ class AttentionLogits:
     """Attention looks at one key at random, because its logits are too large for the number of keys.
 
     What it checks:
-        The variance over keys of the attention logits against ln T, for T keys (8 or more): a warning from ln T, an
-        error from 2 ln T, under any optimizer.
+        The variance over keys of the attention logits against ln T, for T keys: a warning from ln T, an error from
+        2 ln T, under any optimizer. Fewer than 8 keys, as in a short example input, are a warning from 2 ln 1024 = 14.
 
     Why it fails:
         The softmax of T Gaussian logits of variance v is that of a random energy model: from v = 2 ln T on its weight
@@ -53,6 +56,8 @@ class AttentionLogits:
 
     Limits:
         Masks are not counted off the keys. Derived from the random energy model; no trained network settles the bounds.
+        Small classifiers of tokens whose queries and keys alone are too large (variances of 29 to 123 ln T) start
+        nevertheless, since values and feed-forward layers learn without them.
 
     References:
         Derrida, Random-energy model (1981). Giorlandino and Goldt (arXiv 2505.24333). Zhai et al., Stabilizing
@@ -73,18 +78,14 @@ class AttentionLogits:
     def check(self, analysis: Analysis) -> Iterator[Finding]:
         """One finding for all attentions that condense."""
         bounds = self.bounds[analysis.optimizer]
-        group = [
-            facts
-            for facts in analysis.attention
-            if facts.keys >= FEWEST_KEYS and bounds.judge(_ratio(facts)) is not Severity.OFF
-        ]
+        group = [facts for facts in analysis.attention if facts.keys > 1 and _judge(facts, bounds) is not Severity.OFF]
         if group:
             yield self._finding(analysis, group, bounds)
 
     def _finding(self, analysis: Analysis, group: Sequence[AttentionFacts], bounds: Bounds) -> Finding:
-        worst = max(group, key=_ratio)
-        severity = bounds.judge(_ratio(worst))
-        bound = bounds.error if severity is Severity.ERROR else bounds.warning
+        worst = max(group, key=lambda facts: (_judge(facts, bounds).rank, _ratio(facts)))
+        severity = _judge(worst, bounds)
+        bound = bounds.error if severity is Severity.ERROR or worst.keys < FEWEST_KEYS else bounds.warning
         nodes = [node for facts in group for node in (facts.query_layer, facts.key_layer) if node is not None]
         layers = tuple(dict.fromkeys(node.path or node.name for node in nodes)) or (worst.path,)
         first = nodes[0] if nodes else worst.node
@@ -96,7 +97,7 @@ class AttentionLogits:
             failure_mode=self.failure_mode,
             message=(
                 f"attention logits have variance {worst.logit_variance:.3g} over {worst.keys} keys, "
-                f"{_ratio(worst):.2g} ln {worst.keys} (bound {bound:g} ln {worst.keys}), "
+                f"{_ratio(worst):.2g} ln {_judged_keys(worst)} (bound {bound:g} ln {_judged_keys(worst)}), "
                 f"in {count_of(len(group), 'attention') if len(group) > 1 else worst.path}"
             ),
             cause=_cause(analysis, worst),
@@ -107,7 +108,7 @@ class AttentionLogits:
                 "logit_variance": worst.logit_variance,
                 "keys": worst.keys,
                 "keys_seen": 1.0 / worst.same if worst.same > 0.0 else None,
-                "bound": bound * math.log(worst.keys),
+                "bound": bound * math.log(_judged_keys(worst)),
                 "attentions": len(group),
             },
             segment=f"segment {signal.segment}" if signal is not None else "",
@@ -126,7 +127,19 @@ class AttentionLogits:
 
 
 def _ratio(facts: AttentionFacts) -> float:
-    return facts.logit_variance / math.log(facts.keys)
+    return facts.logit_variance / math.log(_judged_keys(facts))
+
+
+def _judge(facts: AttentionFacts, bounds: Bounds) -> Severity:
+    """Few keys are a warning where many would be an error, and nothing below."""
+    severity = bounds.judge(_ratio(facts))
+    if facts.keys >= FEWEST_KEYS:
+        return severity
+    return Severity.WARNING if severity is Severity.ERROR else Severity.OFF
+
+
+def _judged_keys(facts: AttentionFacts) -> int:
+    return facts.keys if facts.keys >= FEWEST_KEYS else KEYS_FOR_FEW
 
 
 def _scale(analysis: Analysis, facts: AttentionFacts) -> float:

@@ -53,7 +53,8 @@ class RankCollapse:
 
     Limits:
         Silent where tokens are alike from the start, or for what positions, types and biases put into every sample.
-        The bounds follow from the gradients; no trained network settles them.
+        The bounds follow from the gradients; no trained network settles them. Narrow stacks of six and twelve blocks
+        of width 32, which keep more of a difference than mean field has, start on classes of tokens.
 
     References:
         Dong et al., Attention is Not All You Need (arXiv 2103.03404). Noci et al., Signal Propagation in Transformers

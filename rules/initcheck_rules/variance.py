@@ -51,10 +51,13 @@ def signal_loss(segment: Segment) -> float:
     """Decades lost, without what the smallest weight alone takes away in a segment that no normalisation ends.
 
     The gradient of a weight is the product of all the others: one layer a thousand times too small gets a gradient as
-    large as in a healthy network and grows at once; twenty layers each a little too small starve one another.
+    large as in a healthy network and grows at once; twenty layers each a little too small starve one another. So it is
+    with an embedding that is small beside what it is added to, or beside the constant of the normalisation behind it.
     """
-    if math.isinf(segment.signal_gain) or segment.closed:
+    if math.isinf(segment.signal_gain):
         return -segment.signal_gain
+    if segment.closed:
+        return -segment.signal_gain - min(max(-segment.signal_gain, 0.0), -segment.lookup_scale)
     return segment.largest_attenuation - segment.signal_gain
 
 

@@ -93,8 +93,11 @@ def test_a_learned_position_bias_counts() -> None:
     assert finding.evidence["logit_variance"] == pytest.approx(9.0, rel=0.1)
 
 
-def test_few_keys_are_not_judged() -> None:
-    assert findings("INI504", graph_of(lambda: Block(0.3, fused=True, keys=4))) == ()
+@pytest.mark.parametrize(("std", "expected"), [(0.2, []), (0.25, ["warning"]), (0.5, ["warning"])])
+def test_few_keys_are_judged_as_many(std: float, expected: list[str]) -> None:
+    found = findings("INI504", graph_of(lambda: Block(std, fused=True, keys=4)))
+    assert [str(finding.severity) for finding in found] == expected
+    assert all(finding.evidence["bound"] == pytest.approx(2.0 * math.log(1024)) for finding in found)
 
 
 def unscaled(scale: float, *, blocks: int = 1) -> Graph:

@@ -139,6 +139,17 @@ def test_a_dead_layer_is_one_finding() -> None:
     assert reported(mlp(HIDDEN, special_bias=dict.fromkeys(range(5), "constant(-20)"))) == ["error INI404"]
 
 
+def test_a_step_size_that_starts_small_is_no_dead_unit() -> None:
+    def network(*, scales: bool) -> Graph:
+        b = Builder()
+        x = b.activation(b.linear(b.x, 64))
+        step = b.activation(b.linear(x, 64, "normal(0, 0.02)", bias="constant(-7)"), "softplus")
+        return b.graph(b.linear(b.combine(Op.MUL, step, x) if scales else step, 10))
+
+    assert findings("INI404", network(scales=True)) == ()
+    assert findings("INI404", network(scales=False)) != ()
+
+
 def test_dead_units_in_pytorch() -> None:
     def change(layers: list[nn.Linear]) -> None:
         nn.init.constant_(layers[1].bias, -10.0)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from initcheck.testing import rule_cases, run_rule
+from initcheck.testing import rule_cases, run_rules
 from initcheck_rules import RULES
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def test_rule(case: RuleCase) -> None:
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)
 def test_findings_of_the_bad_example_give_a_number_a_cause_and_evidence(rule: type[Rule]) -> None:
-    for finding in run_rule(rule(), rule.bad()):
+    for finding in run_rules([rule()], rule.bad()):
         assert finding.cause
         assert any(character.isdigit() for character in finding.message) or "zero" in finding.message
         assert finding.evidence
@@ -33,7 +33,7 @@ def test_findings_of_the_bad_example_give_a_number_a_cause_and_evidence(rule: ty
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.code)
 def test_good_examples_are_clean_under_every_rule(rule: type[Rule]) -> None:
     graph = rule.good()
-    assert [finding.message for other in RULES for finding in run_rule(other(), graph)] == []
+    assert [finding.message for finding in run_rules([other() for other in RULES], graph)] == []
 
 
 def test_codes_are_in_order() -> None:

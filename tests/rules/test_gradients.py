@@ -166,7 +166,7 @@ def test_a_plain_network_inside_one_skip_connection(depth: int, expected: list[S
     for finding in found:
         # One third of 2/fan_in per layer, over what lies between the first layer and the last.
         assert finding.evidence["log10_gradient_loss"] == pytest.approx(-(depth - 1) * math.log10(6.0), rel=0.02)
-        assert "inside the branch of add" in finding.message
+        assert "inside a residual branch" in finding.message
         assert "gives 0.33/fan_in, ReLU needs 2/fan_in" in finding.cause
         assert finding.layers == tuple(f"fc{k}" for k in range(depth))
     assert reported(graph) == [f"{severity} INI501" for severity in expected]

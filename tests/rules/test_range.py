@@ -87,6 +87,14 @@ def test_a_quiet_branch_or_head_is_healthy() -> None:
     assert findings("INI106", b.graph(b.linear(x, 10, "normal(0, 1e-9)"))) == ()
 
 
+def test_a_number_that_stands_for_minus_infinity_is_as_large_as_it_is() -> None:
+    b = Builder()
+    x = b.linear(b.x, 64)
+    low = b.constant("low", np.array(-1e38))
+    running = b.combine(Op.MAXIMUM, b.combine(Op.ADD, b.activation(x, "sigmoid"), low), x)
+    assert findings("INI106", b.graph(b.linear(running, 10))) == ()
+
+
 class Halved(nn.Module):
     """A plain network in half precision whose scale a normalisation makes free."""
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from rule_networks import findings, mlp, reported
 
-from initcheck import Builder, FailureMode, Op, Optimizer, Severity, Value
+from initcheck import Builder, FailureMode, Graph, Op, Optimizer, Severity, Value
 
 
 @pytest.mark.parametrize(("depth", "expected"), [(4, []), (6, [Severity.WARNING]), (20, [Severity.ERROR])])
@@ -158,3 +158,20 @@ def test_a_layer_that_is_off_beside_a_skip_cuts_nothing() -> None:
     negative = -np.abs(np.random.default_rng(0).normal(0.0, 0.18, (64, 64)))
     x = b.add(x, b.activation(b.linear(x, 64, negative)))
     assert findings("INI101", b.graph(b.linear(x, 10))) == ()
+
+
+@pytest.mark.parametrize("std", [1e-6, 1e-4, 1.0])
+def test_a_small_table_beside_positions_grows(std: float) -> None:
+    """Its gradient is that of a table of any size, and the first steps bring it to where it counts."""
+    assert findings("INI101", positions_added(f"normal(0, {std})", "normal(0, 1)")) == ()
+
+
+def test_tokens_below_large_positions_do_not() -> None:
+    (finding,) = findings("INI101", positions_added("normal(0, 1)", "normal(0, 10000)"))
+    assert finding.severity is Severity.ERROR
+
+
+def positions_added(table: str, positions: str) -> Graph:
+    b = Builder((4, 16), "int64")
+    x = b.add(b.embedding(b.x, 100, 64, table), b.parameter("positions", (16, 64), positions))
+    return b.graph(b.linear(b.normalize(x), 10, path="head"))

@@ -9,7 +9,7 @@ from rule_networks import findings, mlp, reported
 from torch import nn
 from torch_networks import from_torch, sequential
 
-from initcheck import Builder, FailureMode, Op, Severity
+from initcheck import Builder, FailureMode, Graph, Op, Severity
 
 HIDDEN = [64] * 5
 
@@ -67,6 +67,34 @@ def test_zeros_cut_the_signal_where_no_gradient_mends_them(act: str, zeros: list
 def test_biases_that_hold_the_activations_up_let_zeros_recover() -> None:
     zeros = {1: "zeros", 3: "zeros"}
     assert reported(mlp(HIDDEN, special=zeros, bias="normal(0, 0.5)")) == ["note INI402"]
+
+
+def normalised(function: str, scales: list[str]) -> Graph:
+    b = Builder()
+    x = b.x
+    for k, scale in enumerate(scales):
+        normed = b.normalize(b.linear(x, 64, path=f"fc{k}"), scale=scale, path=f"norm{k}")
+        x = b.activation(normed, function) if function else normed
+    return b.graph(b.linear(x, 10, path="head"))
+
+
+@pytest.mark.parametrize(
+    ("function", "scales", "expected"),
+    [
+        ("", ["ones", "zeros"], ["note INI402"]),
+        ("tanh", ["ones", "zeros"], ["note INI402"]),
+        ("relu", ["ones", "zeros"], ["error INI402"]),
+        ("tanh", ["zeros"] * 3, ["error INI402"]),
+    ],
+)
+def test_a_scale_of_zero_is_judged_as_a_layer_of_zeros(function: str, scales: list[str], expected: list[str]) -> None:
+    assert reported(normalised(function, scales)) == expected
+
+
+def test_the_scale_is_what_to_change() -> None:
+    (finding,) = findings("INI402", normalised("relu", ["ones", "zeros"]))
+    assert finding.help == "nn.init.ones_(norm1.weight)"
+    assert finding.layers == ("norm1",)
 
 
 def test_zeros_on_a_residual_branch_or_behind_its_gate_are_healthy() -> None:

@@ -181,3 +181,41 @@ def test_reciprocal_of_a_sum_of_squares(width: int) -> None:
     )
     y = b.combine(Op.DIV, b.node(Op.RESHAPE, (b.linear(b.x, 12 * width),), (8, 12, width)), total)
     assert_agreement(b.graph(y), repeats=120, decades=0.12, quantities=["mean_square"])
+
+
+@pytest.mark.parametrize("function", ["mean", "sum"])
+def test_inner_product_over_all_features(function: str) -> None:
+    """Values of mean zero: what chance leaves of their sum is all there is."""
+    b = Builder((16, 32))
+    product = b.combine(Op.MUL, b.linear(b.x, 48, bias="normal(0, 0.5)"), b.linear(b.x, 48, bias="normal(0, 0.5)"))
+    attributes = {"function": function, "axes": (-1,), "keepdims": True}
+    y = b.node(Op.REDUCE, (product,), (16, 1), attributes)
+    assert_agreement(b.graph(y), repeats=200, decades=0.06, quantities=("mean_square", "gain"))
+
+
+def test_difference_from_the_mean_over_features() -> None:
+    b = Builder((16, 32))
+    x = b.linear(b.x, 64, "kaiming_normal", bias="normal(0, 1)")
+    mean = b.node(Op.REDUCE, (x,), (16, 1), {"function": "mean", "axes": (-1,), "keepdims": True})
+    y = b.activation(b.combine(Op.SUB, x, mean))
+    assert_agreement(b.graph(y), y, decades=0.04, correlation=0.05)
+
+
+def test_length_of_few_units() -> None:
+    """x / |x| over one of several axes of features: a normal law of |x|² would divide by zero."""
+    b = Builder((16, 32))
+    x = b.node(Op.RESHAPE, (b.linear(b.x, 8 * 24),), (16, 24, 8))
+    square = b.combine(Op.MUL, x, x)
+    total = b.node(Op.REDUCE, (square,), (16, 24, 1), {"function": "sum", "axes": (-1,), "keepdims": True})
+    y = b.activation(total, "power", exponent=-0.5)
+    assert_agreement(b.graph(y), y, decades=0.04, quantities=("mean_square", "mean"))
+
+
+def test_largest_of_few_units() -> None:
+    """Maxout: two samples part faster than the variance of the largest says, as its slope is one everywhere."""
+    b = Builder((16, 64))
+    x = b.x
+    for _ in range(3):
+        y = b.node(Op.RESHAPE, (b.linear(x, 4 * 128, "normal(0, 0.08)"),), (16, 128, 4))
+        x = b.node(Op.REDUCE, (y,), (16, 128), {"function": "max", "axes": (2,), "keepdims": False})
+    assert_agreement(b.graph(x), repeats=60, decades=0.06, correlation=0.03)

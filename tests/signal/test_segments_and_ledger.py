@@ -85,6 +85,18 @@ def test_residual_growth_is_entered_where_it_happens() -> None:
     assert forward.segments[0].residual_growth == pytest.approx(5 * math.log10(3.0))
 
 
+@pytest.mark.parametrize("scale", [1.0, math.sqrt(0.5), 0.5])
+def test_a_stream_that_is_scaled_down_grows_by_the_rest(scale: float) -> None:
+    """x = c (x + f(x)) over and over, f doubling, rises by 3 c² per block, and not by the 3 of its additions."""
+    b = Builder((8, 48))
+    x = b.linear(b.x, 48)
+    for _ in range(12):
+        x = b.scale(b.add(x, b.linear(x, 48)), scale)
+    segment = fold(b.graph(b.linear(x, 10))).segments[0]
+    expected = max(12 * math.log10(3.0) + 22 * math.log10(scale), math.log10(3.0))
+    assert segment.residual_growth == pytest.approx(expected, abs=1e-6)
+
+
 @pytest.mark.parametrize("kind", ["layer", "rms", "batch"])
 def test_norms_open_segments(kind: str) -> None:
     b = Builder((32, 48))

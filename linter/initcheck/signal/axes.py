@@ -10,7 +10,7 @@ from initcheck.graph import Axis, Graph, Node, Op
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-__all__ = ["input_axes", "reshape_axes", "token_axes"]
+__all__ = ["channel_axes", "input_axes", "reshape_axes", "token_axes"]
 
 
 def token_axes(rank: int) -> tuple[Axis, ...]:

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from initcheck.graph import WEIGHTED, Axis, Constant, Graph, Node, Op
-from initcheck.signal.axes import input_axes
-from initcheck.signal.law import Argument, Context, Moments
+from initcheck.signal.axes import channel_axes, input_axes, token_axes
+from initcheck.signal.law import Argument, Context, Moments, moments_of
 from initcheck.signal.laws import LAWS
 from initcheck.signal.laws.opaque import OpaqueLaw
 from initcheck.signal.laws.shape import moved_constant
 from initcheck.signal.ledger import Contribution, Quantity, contributions
+from initcheck.signal.operands import constant_signal
 from initcheck.signal.record import replace
 from initcheck.signal.segments import Segment, find_segments
 from initcheck.signal.settling import Settling
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Contribution", "Forward", "Quantity", "Segment", "propagate"]
 
 _OPAQUE = OpaqueLaw()
+_TAKE_DATA = frozenset({Op.LINEAR, Op.CONV, Op.CONV_TRANSPOSE})
 _SUMS_NOTHING = frozenset({Op.ELEMENTWISE, Op.NORMALIZE})
 """Readers that do not sum over units: how their input answers along itself is not asked for."""
 
@@ -75,6 +77,8 @@ class _Fold:
         self.settling = Settling(graph, structure, self.context)
         # Constants that operations have only moved about.
         self.known: dict[str, Constant] = {}
+        # Values that the inputs reach.
+        self.dependent = set(graph.inputs)
         # Values that no layer has transformed yet.
         self.raw = set(graph.inputs)
         # Value -> path and weight of the layer it was last summed by.
@@ -115,6 +119,8 @@ class _Fold:
 
     def _visit(self, node: Node) -> None:
         args = [self._argument(name) for name in node.inputs]
+        if node.op in _TAKE_DATA and args and isinstance(args[0], Constant):
+            args[0] = self._valued(node, args[0])
         inputs = [arg for arg in args if isinstance(arg, Signal)]
         outputs = LAWS[node.op].forward(node, args, self.context)
         if args and isinstance(args[0], Constant) and node.outputs:
@@ -124,6 +130,10 @@ class _Fold:
         if self._unanswered(node, inputs, outputs):
             self.guessed.add(node.name)
             outputs = _OPAQUE.forward(node, args, self.context)
+            if any(name in self.dependent and self.signals[name] is None for name in node.inputs):
+                outputs = tuple(x if x is None else self._answering(x, node) for x in outputs)
+        if not self.dependent.isdisjoint(node.inputs):
+            self.dependent.update(node.outputs)
         layer = (node.path or node.name, node.inputs[1]) if node.op in WEIGHTED else self._layer(node)
         assumed = any(x.assumed for x in inputs)
         raw = node.op not in WEIGHTED and all(
@@ -142,6 +152,17 @@ class _Fold:
             self._record(node, inputs, signal, settled)
             self.signals[name] = settled
 
+    def _valued(self, node: Node, constant: Constant) -> Argument:
+        """The signal of a constant that a layer transforms, for all who ask for it from now on."""
+        rank = len(constant.shape)
+        axes = token_axes(rank) if node.op is Op.LINEAR else channel_axes(rank)
+        signal = constant_signal(constant, axes, self.context)
+        if signal is None:
+            return constant
+        if node.inputs[0] in self.signals:
+            self.signals[node.inputs[0]] = signal
+        return signal
+
     def _unanswered(self, node: Node, inputs: list[Signal], outputs: tuple[Signal | None, ...]) -> bool:
         if not inputs or not node.outputs:
             return False
@@ -150,6 +171,17 @@ class _Fold:
             return any(value is None or value.is_float for value in values)
         missing = not outputs or outputs[0] is None
         return missing and values[0] is not None and values[0].is_float
+
+    def _answering(self, signal: Signal, node: Node) -> Signal:
+        """A guess beside an unknown value that sees the input: that its own operand does not see it decides nothing."""
+        if signal.gain > 0.0 or signal.mean_square <= 0.0:
+            return signal
+        started = self.context.create(
+            replace(moments_of(signal), perturbation=signal.mean_square), signal, shape=signal.shape, axes=signal.axes
+        )
+        segment = self.context.segments.open(-1, node.name)
+        square = signal.mean_square
+        return replace(started, segment=segment, reference=square, start_mean_square=square, growth=0.0, assumed=True)
 
     def _layer(self, node: Node) -> tuple[str, str]:
         known = (self.layer_of[name] for name in node.inputs if name in self.layer_of)

@@ -12,6 +12,7 @@ import numpy as np
 from initcheck.graph import Axis
 from initcheck.signal.amplitude import mixture_drift
 from initcheck.signal.fluctuation import combined
+from initcheck.signal.marginal import powered_shape
 from initcheck.signal.quadrature import (
     NODES,
     Table,
@@ -376,6 +377,8 @@ def _shape_base(mean: float, variance: float, marginal: Table | None) -> tuple[T
     if spread <= 1e-12 * abs(location) or spread == 0.0:
         return gaussian_table(mean, variance), None
     base = mean + (marginal - location) * (math.sqrt(variance) / spread)
+    if location * mean > 0.0 and float(base.min() * base.max()) < 0.0 <= float(marginal.min() * marginal.max()):
+        base = mean * powered_shape(np.abs(marginal), variance / (mean * mean))
     return base, hermite_powers(base)
 
 

@@ -83,7 +83,7 @@ def _rounded_binomial(count: int, alive: float, spread: float) -> tuple[float, f
 
 def _binomial(count: int, alive: float, spread: float) -> tuple[float, float]:
     # Layers of one kind differ in the last digits only and share one sum.
-    return _rounded_binomial(count, max(round(alive, 6), 1e-6), round(spread, 6))
+    return _rounded_binomial(count, max(round(alive, 6), 1e-6), max(round(spread, 6), 1e-6))
 
 
 def log_mean_of_groups(count: int, variance: float) -> tuple[float, float]:

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from initcheck.signal.quadrature import COARSE_NODES, COARSE_WEIGHTS, NODES, WEIGHTS, Table, normal_quantiles
+from initcheck.signal.quadrature import (
+    COARSE_NODES,
+    COARSE_WEIGHTS,
+    NODES,
+    WEIGHTS,
+    Table,
+    expectation,
+    normal_quantiles,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,17 +28,27 @@ __all__ = [
     "Marginal",
     "extreme_marginal",
     "gamma_variable",
+    "has_one_sign",
     "mixture_marginal",
+    "one_signed_marginal",
+    "powered_shape",
     "product_marginal",
     "quantile_marginal",
     "shape_of",
     "sum_marginal",
+    "thinned_marginal",
 ]
 
 LEVELS = np.array([0.5 * math.erfc(-z / math.sqrt(2.0)) for z in NODES])
 """Probability below each quadrature node."""
 
+_FAR_FROM_ZERO = 144.0
+"""Squared ratio of mean to standard deviation from which no node of any weight lies beyond zero."""
+
+_LEAST_LEVEL = 1e-100
+
 _LARGEST_VARIATION = 4.0
+
 _EDGES = np.concatenate([[0.0], np.cumsum(WEIGHTS)])
 _USED = np.flatnonzero(WEIGHTS > 1e-9)
 _EQUAL_COUNT = 48
@@ -120,6 +138,76 @@ def mixture_marginal(parts: Sequence[Signal], shares: Sequence[float]) -> Margin
         np.concatenate([part.source.perturbation * part.slope * part.slope for part in parts]),
         weights / weights.sum(),
     )
+
+
+def has_one_sign(x: Signal) -> bool:
+    """Whether x is never negative or never positive."""
+    return float(x.table.min()) >= 0.0 or float(x.table.max()) <= 0.0
+
+
+def thinned_marginal(x: Signal, share: float) -> Marginal:
+    """Distribution of a value that is x with a probability and else zero."""
+    return quantile_marginal(
+        np.append(x.table, 0.0), np.append(x.slope * x.slope, 0.0), np.append(share * WEIGHTS, 1.0 - share)
+    )
+
+
+def one_signed_marginal(x: Signal, mean: float, mean_square: float) -> Marginal | None:
+    """Distribution of a sum of values of one sign, as a gamma variable with the moments of the sum.
+
+    A normal of those moments would cross zero, where a reciprocal (a norm) or an exponential (a decay) is as large as
+    the tail is far. The mean-square response given the sum is taken as linear in it, which is exact for squares.
+
+    Args:
+        x: What is summed, or weighted by factors of one sign.
+        mean: Of the sum.
+        mean_square: Of the sum.
+
+    Returns:
+        None where x takes both signs, or a normal of these moments does not come near zero.
+    """
+    variance = mean_square - mean * mean
+    if not has_one_sign(x) or variance <= 0.0 or not 0.0 < mean * mean < _FAR_FROM_ZERO * variance:
+        return None
+    table = _gamma_table(mean * mean / variance)
+    squares = x.slope * x.slope
+    spread = expectation(x.table * x.table) - x.mean * x.mean
+    power = expectation(squares)
+    together = x.mean * (expectation(squares * x.table) / power - x.mean) / spread if power * spread > 0.0 else 0.0
+    response = np.sqrt(np.maximum(1.0 + together * (table - 1.0), 0.0))
+    return Marginal(math.copysign(1.0, mean) * table, response)
+
+
+def _gamma_table(shape: float) -> Table:
+    """Quantiles of a gamma variable of mean one at the nodes, of relative variance 1/shape under their weights."""
+    start = (math.log(_LEAST_LEVEL) + math.lgamma(shape + 1.0)) / shape
+    logs = np.linspace(min(start, math.log(shape)), math.log(shape + 10.0 * math.sqrt(shape) + 200.0), 4096)
+    density = np.exp(shape * logs - np.exp(logs) - math.lgamma(shape))
+    cells = 0.5 * (density[1:] + density[:-1]) * np.diff(logs)
+    below = np.concatenate([[0.0], np.cumsum(cells)]) + _LEAST_LEVEL
+    above = np.concatenate([np.cumsum(cells[::-1])[::-1], [0.0]]) + _LEAST_LEVEL
+    lower = np.interp(np.log(LEVELS), np.log(below), logs)
+    upper = np.interp(np.log(LEVELS[::-1]), np.log(above[::-1]), logs[::-1])
+    quantiles = np.where(LEVELS < 0.5, lower, upper)
+    # Few nodes see a skewed variable: a power of it has the variance that they should see.
+    return powered_shape(np.exp(quantiles - quantiles.max()), 1.0 / shape)
+
+
+def powered_shape(table: Table, relative_variance: float) -> Table:
+    """A power of a table that is never negative, of mean one and, as far as a power can give it, of this variance."""
+    largest = float(table.max())
+    if largest <= 0.0:
+        return np.ones_like(table)
+    table = table / largest
+    low, high = 1.0 / 8.0, 8.0
+    for _ in range(30):
+        exponent = math.sqrt(low * high)
+        power = table**exponent
+        mean = expectation(power)
+        wide = mean > 0.0 and expectation(power * power) > (1.0 + relative_variance) * mean * mean
+        low, high = (low, exponent) if wide else (exponent, high)
+    result: Table = power / mean if mean > 0.0 else np.ones_like(table)
+    return result
 
 
 def _atoms(x: Signal, nodes: Table) -> tuple[Table, Table]:

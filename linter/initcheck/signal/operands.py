@@ -22,9 +22,11 @@ if TYPE_CHECKING:
     from initcheck.signal.profile import Profile
 
 __all__ = [
+    "MASKED",
     "Factor",
     "Operand",
     "aligned",
+    "constant_signal",
     "factor_profile",
     "factor_signal",
     "factors",
@@ -46,12 +48,14 @@ class Factor:
         mean: Mean of its elements.
         mean_square: Mean square of its elements.
         values: Its elements, where they are known.
+        one_sign: Whether no two of its elements are of different sign, as far as is known.
     """
 
     shape: tuple[int, ...]
     mean: float
     mean_square: float
     values: NDArray[np.float64] | None
+    one_sign: bool = False
 
 
 Operand: TypeAlias = "Signal | Factor | float | None"
@@ -67,8 +71,10 @@ def operand(argument: Argument) -> Operand:
             return None
         if law.is_constant or law.size == 1:
             return law.mean
-        mean = law.effective_mean
-        return Factor(argument.shape, mean, law.variance + mean * mean, argument.values)
+        one_sign = law.minimum >= 0.0 or law.maximum <= 0.0
+        # Few numbers of one sign (decay rates of four heads) have a mean, however unsure the mean of their law is.
+        mean = law.mean if one_sign else law.effective_mean
+        return Factor(argument.shape, mean, law.variance + mean * mean, argument.values, one_sign)
     return argument
 
 
@@ -82,7 +88,8 @@ def _array_operand(array: NDArray[np.generic]) -> Operand:
     finite = values[np.isfinite(values) & (values > MASKED)]
     if finite.size == 0:
         return None
-    return Factor(tuple(values.shape), float(finite.mean()), float(np.mean(finite * finite)), values)
+    one_sign = bool(values.min() >= 0.0 or values.max() <= 0.0)
+    return Factor(tuple(values.shape), float(finite.mean()), float(np.mean(finite * finite)), values, one_sign)
 
 
 def output_layout(
@@ -171,6 +178,16 @@ def factor_signal(
         axes=axes,
         profile=factor_profile(factor, shape, axes),
     )
+
+
+def constant_signal(constant: Constant, axes: tuple[Axis, ...], context: Context) -> Signal | None:
+    """A constant array of real numbers as a value that answers to no input (coordinates, queries of zeros)."""
+    found = _array_operand(constant.array) if constant.array.dtype.kind == "f" else None
+    if isinstance(found, float):
+        found = Factor(tuple(constant.shape), found, found * found, np.full(constant.shape, found))
+    if not isinstance(found, Factor):
+        return None
+    return factor_signal(found, context.root(found.mean_square), tuple(constant.shape), axes, context)
 
 
 def factor_profile(factor: Factor, shape: tuple[int, ...], axes: tuple[Axis, ...]) -> Profile | None:

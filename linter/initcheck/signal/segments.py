@@ -35,8 +35,11 @@ class Segment:
             relative to length: a normalisation makes the scale of the weights before it free.
         largest_attenuation: Most negative part of ``signal_gain`` that one weight contributes (zero or less). The
             gradient of that weight does not contain it, so alone it does not stop training.
+        lookup_scale: log10 of the mean square of the smallest embedding in it, zero where none is below one. What is
+            lost for the size of a table alone comes back as it grows: its gradient does not contain it.
         length_gain: log10 of the mean square at its end over that at its start.
-        residual_growth: log10, summed over the residual additions in it.
+        residual_growth: log10, summed over the residual additions in it; at most what the mean square rises by between
+            any two of them, since a stream that is scaled down as fast (x = (x + f(x))/√2) does not grow.
         log_length_variance: Largest Var[ln M] (nats squared) of a hidden value in it.
         uncertainty: Decades, half-width of the interval of ``signal_gain`` and ``residual_growth``.
         assumed: Whether it rests on an operation that was not understood.
@@ -49,6 +52,7 @@ class Segment:
     closed: bool
     signal_gain: float
     largest_attenuation: float
+    lookup_scale: float
     length_gain: float
     residual_growth: float
     log_length_variance: float
@@ -81,14 +85,18 @@ def find_segments(
     weighted = {node.name for node in main if node.op in WEIGHTED}
     ends = _ends(graph, structure, signals, opened)
     first_layers: dict[int, str] = {}
+    lookups: dict[int, float] = {}
     variances: dict[int, float] = {}
     for node in main:
         x = signals.get(node.inputs[0]) if node.inputs else None
         y = signals.get(node.outputs[0]) if node.outputs else None
         if node.name in weighted and y is not None:
             first_layers.setdefault(y.segment, node.path or node.name)
+            if node.op is Op.EMBEDDING and y.mean_square > 0.0:
+                lookups[y.segment] = min(lookups.get(y.segment, 0.0), decades(y.mean_square))
         if x is not None and (node.name in weighted or node.name in opened.closings):
             variances[x.segment] = max(variances.get(x.segment, 0.0), x.log_length_variance())
+    rises = _rises(main, structure, signals)
     attenuation: dict[int, float] = {}
     for entry in ledger:
         if entry.quantity is Quantity.SIGNAL and entry.node in weighted:
@@ -101,9 +109,28 @@ def find_segments(
             first_layer=first_layers.get(index, ""),
             variance=variances.get(index, 0.0),
             attenuation=attenuation.get(index, 0.0),
+            lookup=lookups.get(index, 0.0),
+            rise=rises.get(index, 0.0),
         )
         for index, candidates in sorted(ends.items())
     )
+
+
+def _rises(main: Sequence[Node], structure: Structure, signals: Mapping[str, Signal | None]) -> dict[int, float]:
+    """Segment -> the most that the mean square rises by from one value of its residual stream to a later one."""
+    lowest: dict[int, float] = {}
+    rises: dict[int, float] = {}
+    for node in main:
+        residual = structure.residuals.get(node.name)
+        if residual is None:
+            continue
+        skip, total = signals.get(residual.skip), signals.get(node.outputs[0])
+        if skip is None or total is None:
+            continue
+        before, after = decades(skip.mean_square), decades(total.mean_square)
+        lowest[total.segment] = min(lowest.get(total.segment, before), before)
+        rises[total.segment] = max(rises.get(total.segment, 0.0), after - lowest[total.segment])
+    return rises
 
 
 def widened(
@@ -165,7 +192,15 @@ def _ends(
 
 
 def _segment(
-    candidates: list[_End], *, index: int, start: str, first_layer: str, variance: float, attenuation: float
+    candidates: list[_End],
+    *,
+    index: int,
+    start: str,
+    first_layer: str,
+    variance: float,
+    attenuation: float,
+    lookup: float,
+    rise: float,
 ) -> Segment:
     end = max(candidates, key=lambda item: abs(decades(item.gain)))
     signal = end.signal
@@ -177,8 +212,9 @@ def _segment(
         closed=end.closed,
         signal_gain=decades(end.gain),
         largest_attenuation=attenuation,
+        lookup_scale=lookup,
         length_gain=decades(signal.mean_square / signal.start_mean_square) if signal.start_mean_square > 0.0 else 0.0,
-        residual_growth=max(item.signal.growth for item in candidates),
+        residual_growth=min(max(item.signal.growth for item in candidates), rise),
         log_length_variance=variance,
         uncertainty=signal.uncertainty,
         assumed=any(item.signal.assumed for item in candidates),

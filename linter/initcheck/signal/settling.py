@@ -60,7 +60,7 @@ class _SharedNoise:
             common: Part of it that later uses share.
             next_index: Gives numbers to variables.
         """
-        reached = math.fsum(self.parts.values())
+        variance, reached = max(variance, 0.0), math.fsum(self.parts.values())
         shrink = min(1.0, math.sqrt(variance / reached)) if reached > 0.0 else 1.0
         noise = {index: shrink * math.sqrt(part) for index, part in self.parts.items()}
         added = min(common, variance) - reached

@@ -119,7 +119,7 @@ class Signal:
         if not source.scale_response:
             return across
         along = min(source.response_power * source.mean_square, source.perturbation)
-        if along <= 0.0:
+        if not along > 0.0 or source.mean_square <= 0.0:
             return across
         stretched = expectation(self.stretch * self.stretch) / source.mean_square
         return across + along * (stretched - across / source.perturbation)

@@ -53,7 +53,8 @@ class Source:
         group_variance: Variance of ln M of one such group.
         unit_variation: Squared coefficient of variation over units of their mean squares, beyond that of finitely many
             positions and samples.
-        average_of: The value of which x0 is a mean over positions, its own among them.
+        average_of: The value of which x0 is a mean over positions, its own among them, or over features.
+        extreme_of: The two values of which x0 is the larger (sign 1) or the smaller (sign -1).
         uncertainty: Variance, in squared decades, of the predicted log10 mean square that comes from not knowing the
             weights' law exactly.
     """
@@ -69,6 +70,7 @@ class Source:
     noise: Mapping[int, float] = field(default_factory=dict)
     unit_variation: float = 0.0
     average_of: Signal | None = None
+    extreme_of: tuple[Signal, Signal, float] | None = None
     realized: bool = False
     excess_kurtosis: float = 0.0
     freedom: float = 1.0

@@ -131,7 +131,7 @@ def of_factors(
     to_a = columns * square * seen
     if g.balanced and shared_width > 0:
         to_a *= 1.0 + max(columns - 1.0, 0.0) / shared_width
-    elif not g.balanced:
+    elif not g.balanced and y.axes[-1] is Axis.POSITION:
         to_a += columns * (columns - 1.0) * pair * right.pair_position
     to_b = rows * square * left.mean_square + rows * (rows - 1.0) * pair * left.pair_position
     return (

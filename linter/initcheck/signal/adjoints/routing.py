@@ -48,7 +48,10 @@ class CumulateAdjoint:
             others = tuple(i for i in range(len(x.shape)) if i != axis)
             inner = np.broadcast_to(g.profile.mean(axis=others), (length,))
         backwards = not node.attributes.get("reverse")
-        rows, pair = partial_sums(g.mean_square, g.pair_position(y), inner[::-1] if backwards else inner)
+        ordered = inner[::-1] if backwards else inner
+        if node.attributes.get("exclusive"):
+            ordered = np.concatenate([[0.0], ordered[:-1]])
+        rows, pair = partial_sums(g.mean_square, g.pair_position(y), ordered)
         square, along = levelled(rows)
         profile = None
         if along is not None:

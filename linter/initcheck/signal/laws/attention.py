@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from initcheck.graph import Axis, Constant, Node, Parameter
+from initcheck.signal.fluctuation import combined
 from initcheck.signal.law import Argument, Context, Moments, moments_of
 from initcheck.signal.overlaps import overlaps
 from initcheck.signal.profile import levelled, padded, pair_share, product
@@ -47,7 +48,9 @@ class MatmulLaw:
 
 
 def products(a: Signal, b: Signal, shape: tuple[int, ...], context: Context) -> Signal:
-    """All inner products of rows of a with columns of b, as logits."""
+    """All inner products of rows of a with columns of b, as logits; b of features only is a matrix that maps rows."""
+    if _is_matrix(b):
+        return _mapped(a, b, shape, context)
     width = a.shape[-1]
     left, right = moments_of(a), moments_of(b)
     pairs = width * (width - 1) * (left.mean * right.mean) ** 2
@@ -56,10 +59,9 @@ def products(a: Signal, b: Signal, shape: tuple[int, ...], context: Context) -> 
     square = width * left.mean_square * right.mean_square + pairs
     perturbation = width * (left.mean_square * right.perturbation + right.mean_square * left.perturbation)
     spread = max(right.mean_square - right.pair_position, 0.0)
-    noise = dict(a.noise)
-    for index, coefficient in b.noise.items():
-        noise[index] = noise.get(index, 0.0) + coefficient
-    axes = (*a.axes[:-2], Axis.POSITION, Axis.POSITION)[-len(shape) :]
+    # Keys are turned so that their positions come last; what comes with its features last keeps them.
+    last = Axis.FEATURE if b.axes[-1] is Axis.FEATURE and a.axes[-1] is not Axis.FEATURE else Axis.POSITION
+    axes = (*a.axes[:-2], Axis.POSITION, last)[-len(shape) :]
     axes = (Axis.BATCH,) * (len(shape) - len(axes)) + axes
     result = context.create(
         Moments(
@@ -72,7 +74,7 @@ def products(a: Signal, b: Signal, shape: tuple[int, ...], context: Context) -> 
         a,
         shape=shape,
         axes=axes,
-        noise=noise,
+        noise=combined((1.0, a.noise), (1.0, b.noise)),
         parents=(a, b),
         uncertainty=a.uncertainty**2 + b.uncertainty**2,
         profile=profile,
@@ -84,6 +86,43 @@ def products(a: Signal, b: Signal, shape: tuple[int, ...], context: Context) -> 
         perturbation=width * (left.mean_square * right.perturbation + spread * left.perturbation),
     )
     return replace(result, logits=logits, assumed=a.assumed or b.assumed)
+
+
+def _is_matrix(b: Signal) -> bool:
+    """Whether b is a weight that a network computes (hypernetworks), not keys or values at positions."""
+    return len(b.axes) >= 2 and b.axes[-2] is Axis.FEATURE and b.axes[-1] is Axis.FEATURE
+
+
+def _mapped(a: Signal, b: Signal, shape: tuple[int, ...], context: Context) -> Signal:
+    """Rows of a through a matrix of independent elements: as a linear map, the matrix responding as well."""
+    width = a.shape[-1]
+    left, right = moments_of(a), moments_of(b)
+    if Axis.BATCH not in b.axes:
+        right = replace(right, pair_sample=right.mean_square)
+    coherent = width * (width - 1) * right.mean * right.mean
+    mean_square = left.mean * left.mean
+
+    def summed(of_rows: float, of_matrix: float) -> float:
+        return width * of_rows * of_matrix + coherent * mean_square
+
+    axes = (*a.axes[:-1], Axis.FEATURE)[-len(shape) :]
+    return context.create(
+        Moments(
+            summed(left.mean_square, right.mean_square),
+            width * left.mean * right.mean,
+            summed(left.pair_position, right.mean_square),
+            summed(left.pair_sample, right.pair_sample),
+            width * (left.perturbation * right.mean_square + left.mean_square * right.perturbation),
+            width * (left.pair_perturbation * right.mean_square + left.pair_position * right.perturbation),
+        ),
+        a,
+        shape=shape,
+        axes=(Axis.BATCH,) * (len(shape) - len(axes)) + axes,
+        noise=combined((1.0, a.noise), (1.0, b.noise)),
+        parents=(a, b),
+        uncertainty=a.uncertainty**2 + b.uncertainty**2,
+        profile=None if a.profile is None else _summed(padded(a.profile, len(shape)), -1),
+    )
 
 
 def _summed(profile: Profile | None, axis: int) -> Profile | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,10 +13,11 @@ from initcheck.signal.functions import apply
 from initcheck.signal.law import Argument, Context, Moments
 from initcheck.signal.laws.product import multiply
 from initcheck.signal.marginal import extreme_marginal
-from initcheck.signal.operands import Factor, Operand, join, operand, output_layout
+from initcheck.signal.operands import MASKED, Factor, Operand, join, operand, output_layout
 from initcheck.signal.quadrature import COARSE_NODES, COARSE_WEIGHTS, NODES, expectation
 from initcheck.signal.record import replace
 from initcheck.signal.signal import Signal
+from initcheck.signal.source import Logits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -94,13 +96,15 @@ def _independent_extreme(
         uncertainty=max(x.uncertainty, y.uncertainty) ** 2,
         marginal=marginal,
     )
-    return join(result, x, y, node.name, context)
+    joined = join(result, x, y, node.name, context)
+    return replace(joined, source=replace(joined.source, extreme_of=(x, y, sign)))
 
 
 class WhereLaw:
     """where(condition, a, b).
 
-    A condition that does not depend on the input is a mask, or a mixture by its share. One on the same source as both
+    A condition that does not depend on the input is a mask, or a mixture by its share; a choice of minus infinity
+    switches off, as in front of a softmax. One on the same source as both
     choices picks pointwise, exactly (a softplus written with its linear part apart); any other is not known.
     """
 
@@ -112,6 +116,9 @@ class WhereLaw:
         if isinstance(condition, float):
             chosen = first if condition else second
             return (chosen if isinstance(chosen, Signal) else None,)
+        if condition is None and args[0] is None and isinstance(first, float) and first < MASKED:
+            # Which keys are padding is up to the data, of which nothing is padded.
+            return (second if isinstance(second, Signal) else None,)
         if not isinstance(condition, Factor) or condition.values is None:
             return (None,)
         share = condition.mean
@@ -120,18 +127,26 @@ class WhereLaw:
             condition = replace(condition, values=1.0 - np.asarray(condition.values))
         if not isinstance(first, Signal) or not isinstance(second, float):
             return (None,)
-        if first.logits is not None:
+        if first.logits is not None or second < MASKED:
             mask = np.where(np.asarray(condition.values) > 0.5, 0.0, -np.inf)
-            return (replace(first, logits=replace(first.logits, mask=mask)),)
-        if second != 0.0:
+            # What is switched off by a huge number waits for a softmax or an exponential.
+            logits = first.logits or Logits(first.variance, 0.0, first.gain)
+            return (replace(first, logits=replace(logits, mask=mask)),)
+        if not math.isfinite(second):
             return (None,)
-        kept = Factor(condition.shape, share, share, np.asarray(condition.values))
-        return (multiply(first, kept, node, context),)
+        kept = Factor(condition.shape, share, share, np.asarray(condition.values), one_sign=True)
+        if second == 0.0:
+            return (multiply(first, kept, node, context),)
+        apart = multiply(first.fresh(table=first.table - second), kept, node, context)
+        return (None if apart is None else apart.fresh(table=apart.table + second),)
 
 
 def _pointwise(condition: Signal, first: Operand, second: Operand) -> Signal | None:
     """The choice between two functions of the condition's own source, or a number."""
     picked = condition.table > 0.5
+    certain = first if picked.all() else second if not picked.any() else None
+    if isinstance(certain, Signal):
+        return certain
     sides = []
     for side in (first, second):
         if isinstance(side, float):

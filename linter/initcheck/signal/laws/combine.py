@@ -9,6 +9,7 @@ import numpy as np
 
 from initcheck.graph import Axis, Node
 from initcheck.signal.fluctuation import Noise, combined, sum_noise
+from initcheck.signal.functions import apply
 from initcheck.signal.law import Argument, Context, Moments
 from initcheck.signal.marginal import sum_marginal
 from initcheck.signal.operands import (
@@ -21,6 +22,7 @@ from initcheck.signal.operands import (
     output_layout,
 )
 from initcheck.signal.profile import joint, padded, pair_share
+from initcheck.signal.quadrature import expectation
 from initcheck.signal.record import replace
 from initcheck.signal.signal import Signal
 from initcheck.signal.source import Logits, effective_elements
@@ -99,6 +101,14 @@ class SumLaw:
                     ((part.mean_square, padded(part.profile, len(shape))) for part in (x, y)),
                 ),
             )
+        other = _other_of_extreme(x, y) if self.sign < 0.0 else None
+        if other is not None:
+            # x - max(x, y) = min(x - y, 0), as exponentials are kept within bounds.
+            difference = self._add(x, other, shape, axes, node, context)
+            return difference and difference.map(*apply("clip", difference.table, **_beyond(y)))
+        if _averages(y, x) and y.units < x.units:
+            # A mean over features is as good as a number beside the units themselves.
+            return self._add(x, _number(y, x), shape, axes, node, context)
         if x.logits is not None and y.logits is None and y.gain == 0.0:
             # A learned position bias spreads the logits over keys but does not see the input.
             return replace(x, logits=_spread(x.logits, y.variance))
@@ -107,6 +117,32 @@ class SumLaw:
         if _negligible(x, y) and y.shape == shape and self.sign > 0.0:
             return y
         return _add_independent(x, y, self.sign, shape, axes, node, context)
+
+
+def _other_of_extreme(x: Signal, extreme: Signal) -> Signal | None:
+    """Y of max(x, y) or min(x, y), None where x is none of the two."""
+    if extreme.source.extreme_of is None or not np.array_equal(extreme.table, extreme.source.base):
+        return None
+    first, second, _ = extreme.source.extreme_of
+    for one, other in ((first, second), (second, first)):
+        if one.source.index == x.source.index and np.array_equal(one.table, x.table):
+            return other
+    return None
+
+
+def _beyond(extreme: Signal) -> dict[str, float]:
+    return {"maximum": 0.0} if extreme.source.extreme_of and extreme.source.extreme_of[2] > 0.0 else {"minimum": 0.0}
+
+
+def _number(mean: Signal, x: Signal) -> Signal:
+    return x.fresh(
+        table=np.full_like(x.table, mean.mean),
+        slope=np.zeros_like(x.slope),
+        stretch=np.full_like(x.stretch, expectation(x.stretch)),
+        shape=mean.shape,
+        axes=mean.axes,
+        profile=mean.profile,
+    )
 
 
 def _negligible(small: Signal, large: Signal) -> bool:

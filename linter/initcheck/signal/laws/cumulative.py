@@ -8,6 +8,7 @@ import numpy as np
 
 from initcheck.graph import Axis, Node
 from initcheck.signal.law import Argument, Context, Moments, moments_of
+from initcheck.signal.marginal import one_signed_marginal
 from initcheck.signal.profile import levelled, pair_share
 from initcheck.signal.signal import Signal
 
@@ -23,7 +24,7 @@ class CumulateLaw:
     """y_t = Σ_{s ≤ t} x_s along an axis of positions (THEORY 2.2, cumulative sum).
 
     q_t = Σ_s π_s q + p_s ((Σ_s sqrt π_s)² - Σ_s π_s): t q + t (t - 1) p_s where all positions are alike. Positions
-    t < t' share the first t terms.
+    t < t' share the first t terms. An exclusive sum lacks the term of its own position.
     """
 
     def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
@@ -41,22 +42,26 @@ class CumulateLaw:
             inner = np.broadcast_to(x.profile.mean(axis=others), (length,))
         if node.attributes.get("reverse"):
             inner = inner[::-1]
+        # Means go as root mean squares do: what padding left at zero adds nothing to either.
+        level = length / max(float(np.sqrt(inner).sum()), 1e-300)
+        if node.attributes.get("exclusive"):
+            inner = np.concatenate([[0.0], inner[:-1]])
         moments = moments_of(x)
         rows, pair = partial_sums(moments.mean_square, moments.pair_position, inner)
         changes, pair_change = partial_sums(moments.perturbation, moments.pair_perturbation, inner)
-        counts = np.arange(1, length + 1)
         square, along = levelled(rows)
         profile = None
         if along is not None:
             ordered = along[::-1] if node.attributes.get("reverse") else along
             profile = ordered.reshape([length if i == axis else 1 for i in range(len(x.shape))])
         unequal = pair_share(profile, length) or 1.0
+        mean = moments.mean * level * float(np.cumsum(np.sqrt(inner)).mean())
         growth = square / moments.mean_square if moments.mean_square > 0.0 else 1.0
         return (
             context.create(
                 Moments(
                     square,
-                    moments.mean * float(counts.mean()),
+                    mean,
                     pair / unequal,
                     moments.pair_sample * growth,
                     float(changes.mean()),
@@ -68,6 +73,7 @@ class CumulateLaw:
                 noise=x.noise,
                 parents=(x,),
                 uncertainty=x.uncertainty**2,
+                marginal=one_signed_marginal(x, mean, square),
                 profile=profile,
             ),
         )

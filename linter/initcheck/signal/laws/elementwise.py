@@ -8,7 +8,9 @@ import numpy as np
 
 from initcheck.signal.functions import FUNCTIONS
 from initcheck.signal.law import Argument, Context, moments_of
+from initcheck.signal.laws.product import multiply
 from initcheck.signal.marginal import shape_of
+from initcheck.signal.operands import MASKED, Factor
 from initcheck.signal.quadrature import hermite_powers, pair_moment
 from initcheck.signal.record import replace
 from initcheck.signal.signal import Signal
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DropoutLaw", "ElementwiseLaw"]
 
+_OFF = -1e38
 _OSCILLATING = frozenset({"cos", "sin"})
 
 
@@ -29,7 +32,6 @@ class ElementwiseLaw:
 
     def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
         """The same source with a new table; unknown for a function that is not in the vocabulary."""
-        del context
         x = args[0]
         name = node.attributes["function"]
         if not isinstance(x, Signal) or name not in FUNCTIONS:
@@ -39,9 +41,21 @@ class ElementwiseLaw:
             # Past a radian between two nodes the phase is as good as random, and its scale does not matter.
             near = np.abs(np.gradient(x.table)) < 1.0
             result = replace(result, stretch=np.where(near, result.stretch, 0.0))
+        if x.logits is not None and x.logits.mask is not None and _limit(name, node) == 0.0:
+            # What was switched off by minus infinity is zero from here on.
+            mask = np.broadcast_to(x.logits.mask, x.shape[len(x.shape) - np.ndim(x.logits.mask) :])
+            kept = (mask > MASKED).astype(np.float64)
+            share = float(kept.mean())
+            return (multiply(result, Factor(kept.shape, share, share, kept, one_sign=True), node, context),)
         if x.logits is not None and x.variance > 0.0:
             return (replace(result, logits=_bent(x, x.logits, result)),)
         return (result,)
+
+
+def _limit(name: str, node: Node) -> float:
+    """Value of a function at minus infinity, as far as a mask takes it."""
+    value = FUNCTIONS[name].value(np.array([_OFF]), **node.attributes.get("arguments", {}))
+    return float(value[0])
 
 
 def _bent(x: Signal, logits: Logits, result: Signal) -> Logits:

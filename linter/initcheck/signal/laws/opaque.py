@@ -24,6 +24,9 @@ class OpaqueLaw:
         results: list[Signal | None] = []
         for index in range(len(node.outputs)):
             shape = context.shape(node, index)
-            match = next((a for a in args if isinstance(a, Signal) and a.shape == shape), None)
+            value = context.values.get(node.outputs[index])
+            known = [a for a in args if isinstance(a, Signal) and a.shape == shape]
+            # Truth values are no numbers that could go on.
+            match = known[0] if known and (value is None or value.is_float) else None
             results.append(None if match is None else replace(match, assumed=True, logits=None, mixing=None))
         return tuple(results)

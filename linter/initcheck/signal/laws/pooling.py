@@ -12,7 +12,7 @@ from initcheck.graph import Axis, Node
 from initcheck.signal.fluctuation import Noise, coherence_of, combined
 from initcheck.signal.law import Argument, Context, Moments, moments_of
 from initcheck.signal.laws.convolution import window_sums
-from initcheck.signal.marginal import quantile_marginal, shape_of
+from initcheck.signal.marginal import has_one_sign, one_signed_marginal, quantile_marginal, shape_of, thinned_marginal
 from initcheck.signal.profile import levelled, of_spatial, pair_share, root_share, spatial
 from initcheck.signal.quadrature import NODES, expectation, hermite_squares, normal_quantiles
 from initcheck.signal.record import replace
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from initcheck.signal.profile import Profile
 
-__all__ = ["AveragePoolLaw", "MaxPoolLaw", "PadLaw", "ResizeLaw"]
+__all__ = ["AveragePoolLaw", "MaxPoolLaw", "PadLaw", "ResizeLaw", "averaged", "maximum", "remembered"]
 
 _QUANTILES = 256
 _LARGEST_IMAGE = 1 << 20
@@ -70,13 +70,15 @@ def averaged(
         parents=(x,),
         realized=True,
         uncertainty=x.uncertainty**2,
+        marginal=one_signed_marginal(x, scale * moments.mean, power * square),
     )
     kept = response / moments.perturbation if moments.perturbation > 0.0 else 1.0 / count
     result = replace(result, reference=kept * x.reference)
-    return _remembered(result, x) if scale == 1.0 else result
+    return remembered(result, x) if scale == 1.0 else result
 
 
-def _remembered(result: Signal, x: Signal) -> Signal:
+def remembered(result: Signal, x: Signal) -> Signal:
+    """A mean that knows what it is the mean of."""
     return replace(result, source=replace(result.source, average_of=x))
 
 
@@ -161,7 +163,7 @@ def _averaged_at_borders(
     )
     kept = result.gain / moments.perturbation if moments.perturbation > 0.0 else alone
     result = replace(result, reference=kept * x.reference)
-    return _remembered(result, x) if not node.attributes.get("count_include_pad") else result
+    return remembered(result, x) if not node.attributes.get("count_include_pad") else result
 
 
 def _pooled_profile(x: Signal, shape: tuple[int, ...]) -> Profile | None:
@@ -285,7 +287,7 @@ class PadLaw:
                 parents=(x,),
                 realized=True,
                 uncertainty=x.uncertainty**2,
-                marginal=shape_of(x),
+                marginal=thinned_marginal(x, share) if has_one_sign(x) else shape_of(x),
                 profile=profile,
             ),
         )

@@ -11,7 +11,14 @@ from initcheck.graph import Axis, Node
 from initcheck.signal.fluctuation import combined, square_product_variance
 from initcheck.signal.functions import apply
 from initcheck.signal.law import Argument, Context, Moments
-from initcheck.signal.marginal import Marginal, product_marginal, quantile_marginal, shape_of
+from initcheck.signal.marginal import (
+    Marginal,
+    has_one_sign,
+    one_signed_marginal,
+    product_marginal,
+    quantile_marginal,
+    shape_of,
+)
 from initcheck.signal.operands import (
     Factor,
     Operand,
@@ -131,11 +138,20 @@ def _multiply_factor(x: Signal, factor: Factor, shape: tuple[int, ...], axes: Ax
 
 
 def _scaled_shape(x: Signal, factor: Factor) -> Marginal | None:
-    """Shape of a product with an array: that of x, or a mixture where the array's sizes are far apart (frequencies)."""
+    """Shape of a product with an array: that of x, or a mixture.
+
+    It is a mixture where the array's sizes are far apart (frequencies), and where both are of one sign (a mask): no
+    other shape of these moments is.
+    """
     values = factor.values
+    signed = factor.one_sign and has_one_sign(x)
+    if values is None and signed:
+        return one_signed_marginal(x, factor.mean * x.mean, factor.mean_square * x.mean_square) or shape_of(
+            x, factor.mean
+        )
     if values is None or not np.all(np.isfinite(values)) or factor.mean_square <= 0.0:
         return shape_of(x, factor.mean)
-    if float(np.mean(values**4)) < _FAR_APART * factor.mean_square**2:
+    if not signed and float(np.mean(values**4)) < _FAR_APART * factor.mean_square**2:
         return shape_of(x, factor.mean)
     scales = np.quantile(values, (np.arange(_MIXED) + 0.5) / _MIXED)
     atoms = np.outer(scales, x.table)

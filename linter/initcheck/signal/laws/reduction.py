@@ -10,9 +10,9 @@ import numpy as np
 
 from initcheck.graph import Axis, Node
 from initcheck.signal.law import Argument, Context, Moments, moments_of
-from initcheck.signal.laws.pooling import averaged, maximum
+from initcheck.signal.laws.pooling import averaged, maximum, remembered
 from initcheck.signal.laws.selection import largest
-from initcheck.signal.marginal import Marginal, gamma_variable, quantile_marginal
+from initcheck.signal.marginal import one_signed_marginal, quantile_marginal
 from initcheck.signal.profile import levelled
 from initcheck.signal.quadrature import NODES, expectation
 from initcheck.signal.record import replace
@@ -21,20 +21,21 @@ from initcheck.signal.signal import Signal
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from initcheck.signal.marginal import Marginal
     from initcheck.signal.profile import Profile
-    from initcheck.signal.quadrature import Table
 
 __all__ = ["ReduceLaw"]
 
-_FEW, _SAMPLES, _SLIGHTLY = 64, 4096, 0.1
+_FEW, _MANY, _SAMPLES, _SLIGHTLY, _CERTAIN = 64, 512, 4096, 0.1, 0.01
 
 
 class ReduceLaw:
     """Mean, sum or maximum over axes.
 
     Over all features the mean of many independent units is a number, the same for the whole source; that keeps
-    normalisations spelled out in primitive operations exact. Over one of several axes of features (experts) it is a sum
-    of independent values, over positions a pooling.
+    normalisations spelled out in primitive operations exact. Where their mean is nothing beside what chance leaves of
+    it (an inner product), and over one of several axes of features (experts), it is a sum of independent values, over
+    positions a pooling.
     """
 
     def forward(self, node: Node, args: Sequence[Argument], context: Context) -> tuple[Signal | None, ...]:
@@ -94,6 +95,9 @@ def _mean(x: Signal, reduction: _Reduction, scale: float, context: Context) -> S
             return _over_some_features(x, count, scale, context, shape, axes, profile)
         if scale == count and _is_uneven(x, count):
             return _sum_of_few(x, count, context, shape, axes)
+        if x.variance > count * x.mean * x.mean:
+            result = _over_some_features(x, count, scale, context, shape, axes, profile)
+            return remembered(result, x) if scale == 1.0 else result
         return _over_features(x, scale, shape, axes, profile)
     if features != 1:
         return None
@@ -116,9 +120,14 @@ def _is_positive(x: Signal) -> bool:
     return float(np.min(x.table)) >= -_SLIGHTLY * float(np.max(x.table))
 
 
+def _is_skewed(x: Signal, count: int) -> bool:
+    """Whether a normal law would put a mean of units that are never negative below zero, where roots have a pole."""
+    spread = x.variance / (count * x.mean * x.mean) if x.mean > 0.0 else 0.0
+    return spread > _CERTAIN and count <= _MANY and float(np.min(x.table)) >= 0.0
+
+
 def _sum_of_few(x: Signal, count: int, context: Context, shape: tuple[int, ...], axes: tuple[Axis, ...]) -> Signal:
     """Sum over few units that are never negative, by fixed-seed sampling of independent ones."""
-    values, responses = _sampled_sums(x, count)
     moments, mean = moments_of(x), count * x.mean
 
     def paired(pair: float) -> float:
@@ -140,29 +149,16 @@ def _sum_of_few(x: Signal, count: int, context: Context, shape: tuple[int, ...],
         parents=(x,),
         realized=True,
         uncertainty=x.uncertainty**2,
-        marginal=quantile_marginal(values, responses, np.full(_SAMPLES, 1.0 / _SAMPLES)),
+        marginal=_sampled_sum(x, count),
     )
 
 
-def _sum_shape(x: Signal, count: int) -> Marginal | None:
-    """Shape of a sum of ``count`` independent values that are never negative, None for a normal.
-
-    Near zero it matters which: the reciprocal of a normal has no moments, that of a sum of squares has.
-    """
-    if x.mean <= 0.0 or not _is_positive(x):
-        return None
-    if count > _FEW:
-        table = x.mean * gamma_variable(x.variance / (count * x.mean * x.mean))
-        return Marginal(table, np.ones_like(table))
-    values, responses = _sampled_sums(x, count)
-    return quantile_marginal(values, responses, np.full(_SAMPLES, 1.0 / _SAMPLES))
-
-
-def _sampled_sums(x: Signal, count: int) -> tuple[Table, Table]:
-    """Sums over ``count`` independent units by a fixed seed, and their mean-square responses."""
+def _sampled_sum(x: Signal, count: int) -> Marginal:
+    """Shape of a sum of independent units that are never negative."""
     z = np.random.default_rng(0).standard_normal((_SAMPLES, count))
     values = np.maximum(np.interp(z, NODES, x.table), 0.0).sum(axis=1)
-    return values, x.source.perturbation * np.interp(z, NODES, x.slope * x.slope).sum(axis=1)
+    responses = x.source.perturbation * np.interp(z, NODES, x.slope * x.slope).sum(axis=1)
+    return quantile_marginal(values, responses, np.full(_SAMPLES, 1.0 / _SAMPLES))
 
 
 def _over_features(
@@ -188,7 +184,7 @@ def _over_some_features(
     axes: tuple[Axis, ...],
     profile: Profile | None,
 ) -> Signal:
-    """Mean over one of several axes of features (experts), times ``scale``: independent units but for the mean."""
+    """Mean over features, times ``scale``: independent units but for the mean."""
     moments = moments_of(x)
     coherent = moments.mean * moments.mean
     power = scale * scale
@@ -196,9 +192,10 @@ def _over_some_features(
     def mean_of(pair: float) -> float:
         return power * (coherent + (pair - coherent) / count)
 
+    square = mean_of(moments.mean_square)
     return context.create(
         Moments(
-            mean_of(moments.mean_square),
+            square,
             scale * moments.mean,
             mean_of(moments.pair_position),
             mean_of(moments.pair_sample),
@@ -211,6 +208,8 @@ def _over_some_features(
         noise=x.inherited_noise,
         parents=(x,),
         uncertainty=x.uncertainty**2,
-        marginal=_sum_shape(x, count),
+        marginal=_sampled_sum(x, count)
+        if _is_skewed(x, count)
+        else one_signed_marginal(x, scale * moments.mean, square),
         profile=profile,
     )

@@ -10,7 +10,7 @@ import numpy as np
 from initcheck.graph import Axis, Node
 from initcheck.signal.law import Argument, Context, Moments, moments_of
 from initcheck.signal.marginal import quantile_marginal
-from initcheck.signal.quadrature import NODES
+from initcheck.signal.quadrature import NODES, Table
 from initcheck.signal.record import replace
 from initcheck.signal.signal import Signal
 
@@ -55,29 +55,32 @@ def largest(
 ) -> Signal:
     """The ``kept`` largest, or smallest, of ``count`` independent units."""
     repeats = max(_WORK // count, 64)
-    rng = np.random.default_rng(0)
-    rho = min(max(x.source.rho_position, 0.0), 1.0)
-    common, here, there = rng.standard_normal((3, repeats, count))
+    here, there = np.random.default_rng(0).standard_normal((2, repeats, count))
     sign = -1.0 if downwards else 1.0
-    picked = []
-    for own in (here, there):
-        z = math.sqrt(rho) * common + math.sqrt(1.0 - rho) * own
+
+    def picked(z: Table) -> tuple[Table, Table]:
         values = np.interp(z, NODES, x.table)
         order = np.argsort(-sign * values, axis=1)[:, :kept]
         responses = np.interp(z, NODES, x.slope * x.slope) * x.source.perturbation
-        picked.append([np.take_along_axis(part, order, axis=1) for part in (values, responses)])
-    (values, responses), (others, _) = picked
+        return np.take_along_axis(values, order, axis=1), np.take_along_axis(responses, order, axis=1)
+
+    values, responses = picked(here)
+    mean, square, response = float(values.mean()), float(np.mean(values * values)), float(responses.mean())
+
+    def paired(correlation: float) -> float:
+        """E[x x'] by the mean square of the difference, which is exact where the correlation is near one."""
+        rho = min(max(correlation, 0.0), 1.0)
+        others, _ = picked(rho * here + math.sqrt(1.0 - rho * rho) * there)
+        return square - 0.5 * float(np.mean((values - others) ** 2))
+
     moments = moments_of(x)
-    response = float(responses.mean())
-    mean, square = float(values.mean()), float(np.mean(values * values))
     alike = moments.pair_perturbation / moments.perturbation if moments.perturbation > 0.0 else 0.0
-    shared = (moments.pair_sample - moments.mean**2) / x.variance if x.variance > 0.0 else 1.0
     return context.create(
         Moments(
             square,
             mean,
-            float(np.mean(values * others)),
-            mean * mean + max(shared, 0.0) * (square - mean * mean),
+            paired(x.source.rho_position),
+            paired(x.source.rho_sample),
             response,
             alike * response,
         ),

@@ -7,7 +7,8 @@ The passes run in this order, each over all nodes:
 3. ``group``: an instance normalisation between two reshapes is a group normalisation;
 4. ``affine``: a factor and an addend per channel behind a normalisation belong to it;
 5. ``dropout``: a product with a random gate;
-6. ``activation``: an expression in one value that agrees with a known function on a grid is that function.
+6. ``remainder``: a total less the sum up to each position is the sum over the rest;
+7. ``activation``: an expression in one value that agrees with a known function on a grid is that function.
 
 A match replaces the last node of the pattern; what nothing reads any more is dropped afterwards.
 """
@@ -21,6 +22,7 @@ from initcheck.sources.patterns.bias import match_bias
 from initcheck.sources.patterns.dropout import match_dropout
 from initcheck.sources.patterns.net import Net
 from initcheck.sources.patterns.norms import match_affine, match_group, match_normalize
+from initcheck.sources.patterns.sums import match_remainder
 from initcheck.sources.prune import prune
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["rewrite"]
 
-PASSES = (match_bias, match_normalize, match_group, match_affine, match_dropout, match_activation)
+PASSES = (match_bias, match_normalize, match_group, match_affine, match_dropout, match_remainder, match_activation)
 
 
 def rewrite(nodes: Sequence[Node], build: Lowered, outputs: Sequence[str]) -> tuple[Node, ...]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["choose_example", "real_tensors", "trace_example"]
 
-LARGEST_RUN = 1 << 26
+LARGEST_RUN = 1 << 27
 """Elements of a model up to which its forward pass may be run for real."""
 
 Tensors = Callable[[], Mapping[str, torch.Tensor]]

@@ -22,6 +22,8 @@ LENGTH = 16
 SAMPLES = (1600, 16000)
 """Samples of a waveform: what is left after the strided convolutions must not be empty."""
 
+_KINDS = ("input_ids", "inputs", "pixel_values", "input_values", "input_features", "past_values")
+
 Inputs = dict[str, Any]
 
 
@@ -31,6 +33,7 @@ def hub_inputs(module: nn.Module) -> Iterator[tuple[Inputs, str]]:
     if config is None or not isinstance(main, str) or not main:
         return
     signature = inspect.signature(module.forward).parameters
+    main = _argument(main, signature)
     extra: Inputs = {"use_cache": False} if "use_cache" in signature else {}
     if main == "input_ids":
         vision = getattr(config, "vision_config", None) is not None and "pixel_values" in signature
@@ -43,6 +46,13 @@ def hub_inputs(module: nn.Module) -> Iterator[tuple[Inputs, str]]:
         yield {**kwargs, **decoder, **extra}, f"main_input_name {main} and config"
 
 
+def _argument(main: str, signature: Any) -> str:
+    """The name in ``forward`` of what the class declares: some take ``inputs`` of several kinds, and require them."""
+    if main not in signature:
+        return next((name for name in _KINDS if name in signature), main)
+    return main
+
+
 def _declared(module: nn.Module) -> Iterator[tuple[Inputs, str]]:
     dummies = getattr(module, "dummy_inputs", None)
     if isinstance(dummies, dict) and dummies:
@@ -50,8 +60,11 @@ def _declared(module: nn.Module) -> Iterator[tuple[Inputs, str]]:
 
 
 def _of_main(main: str, config: Any, signature: Any) -> Iterator[Inputs]:
-    if main == "input_ids":
-        yield from _of_text(config, signature)
+    if main in {"input_ids", "inputs"}:
+        yield from (
+            {name.replace("input_ids", main): value for name, value in text.items()}
+            for text in _of_text(config, signature)
+        )
     elif main == "pixel_values":
         yield from _images(config, signature)
         text = {"input_ids": _ids(getattr(config, "text_config", config))}
@@ -60,19 +73,28 @@ def _of_main(main: str, config: Any, signature: Any) -> Iterator[Inputs]:
         yield from ({main: image["pixel_values"]} for image in _images(config, signature))
     elif main == "input_values":
         yield from ({main: _floats((BATCH, size))} for size in SAMPLES)
+        frames, bins = _first(config, ("max_length",), 64), _first(config, ("num_mel_bins",), 80)
+        yield {main: _floats((BATCH, frames, bins))}
     elif main == "input_features":
         yield from _of_spectrum(main, config)
     elif main == "past_values":
-        yield {main: _floats((BATCH, _first(config, ("context_length", "prediction_length"), 64)))}
+        length = _first(config, ("context_length", "prediction_length"), 64)
+        yield {main: _floats((BATCH, length))}
+        yield {main: _floats((BATCH, length, _first(config, ("num_input_channels",), 1)))}
 
 
 def _of_text(config: Any, signature: Any) -> Iterator[Inputs]:
     """Tokens, with an image where the model has a part that sees."""
     text = {"input_ids": _ids(getattr(config, "text_config", config))}
-    vision = getattr(config, "vision_config", None)
+    vision, audio = getattr(config, "vision_config", None), getattr(config, "audio_config", None)
     if vision is not None and "pixel_values" in signature:
         yield from ({**text, **image} for image in _images(vision, signature))
+    if audio is not None and "input_features" in signature:
+        side, bins = _first(audio, ("spec_size",), 256), _first(audio, ("num_mel_bins",), 64)
+        yield {**text, "input_features": _floats((BATCH, 1, side * max(side // bins, 1), bins))}
     yield text
+    if vision is None and "pixel_values" in signature:
+        yield from ({**text, **image} for image in _images(config, signature))
 
 
 def _of_spectrum(main: str, config: Any) -> Iterator[Inputs]:

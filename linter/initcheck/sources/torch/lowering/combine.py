@@ -76,7 +76,9 @@ def _lerp(call: Bound, build: Builder) -> None:
 
 
 def _concatenate(call: Bound, build: Builder) -> None:
-    tensors = [known for known in call["tensors"] if build.shape(known) != (0,)]
+    tensors = [known for known in call["tensors"] if 0 not in build.shape(known)]
+    if not tensors:
+        raise NotUnderstoodError
     rank = len(call.result.shape or ())
     names = [build.operand(known) for known in tensors]
     if len(names) == 1:

@@ -10,7 +10,7 @@ import torch
 
 from initcheck.graph import Op
 from initcheck.sources.torch.lowering.bound import Bound, NotUnderstoodError
-from initcheck.sources.torch.lowering.known import View
+from initcheck.sources.torch.lowering.known import Activation, View
 
 if TYPE_CHECKING:
     from initcheck.sources.torch.lowering.builder import Builder
@@ -183,6 +183,24 @@ def _power(call: Bound, build: Builder) -> None:
     apply(call, build, "power", exponent=float(exponent))
 
 
+def _compared(function: str, mirrored: str) -> Handler:
+    """One where a comparison with a number holds, else zero; the input leads, or comes second (1 > x)."""
+
+    def lower(call: Bound, build: Builder) -> None:
+        first, second = list(call.arguments.values())[:2]
+        leads = isinstance(first, Activation)
+        x, number = (first, second) if leads else (second, first)
+        if isinstance(number, torch.Tensor) and number.numel() == 1:
+            number = number.item()
+        if not isinstance(x, Activation) or not isinstance(number, (int, float)) or not build.values[x.name].is_float:
+            raise NotUnderstoodError
+        name = function if leads else mirrored
+        arguments = {"threshold": float(number)}
+        build.emit(call, Op.ELEMENTWISE, (x.name,), (call.output,), layer=name, function=name, arguments=arguments)
+
+    return lower
+
+
 def _log1p(call: Bound, build: Builder) -> None:
     x = build.activation(call, call.x)
     shifted, _ = build.temporary(call)
@@ -221,10 +239,14 @@ HANDLERS: dict[str, Handler] = {
     "elu": _elu,
     "expm1": _expm1,
     "gelu": _gelu,
+    "ge": _compared("above", "below"),
+    "gt": _compared("above", "below"),
     "hardtanh": _hardtanh,
+    "le": _compared("below", "above"),
     "log10": _logarithm(10.0),
     "log1p": _log1p,
     "log2": _logarithm(2.0),
+    "lt": _compared("below", "above"),
     "pow": _power,
     "prelu": _prelu,
     "rrelu": _rrelu,

@@ -34,11 +34,18 @@ def _pool(op: Op, axes: int) -> Handler:
                 result[-axes:], strides, kernel, dilations, shape[-axes:], padding, strict=True
             )
         ]
+        x, target = build.activation(call, call["self"]), call.output
+        if len(shape) == axes + 1:
+            # Without a batch: laws count axes from the front.
+            single, _ = build.temporary(call)
+            x = build.emit(call, Op.RESHAPE, (x,), (single,), result=Value((1, *shape), call.result.dtype))
+            target, _ = build.temporary(call)
         build.emit(
             call,
             op,
-            (build.activation(call, call["self"]),),
-            (call.output,),
+            (x,),
+            (target,),
+            result=Value((*(() if target == call.output else (1,)), *result), call.result.dtype),
             layer=kind,
             kernel=kernel,
             strides=strides,
@@ -46,6 +53,8 @@ def _pool(op: Op, axes: int) -> Handler:
             padding=tuple(zip(padding, ends, strict=True)),
             count_include_pad=bool(call.get("count_include_pad", False)),
         )
+        if target != call.output:
+            build.emit(call, Op.RESHAPE, (target,), (call.output,))
 
     return lower
 

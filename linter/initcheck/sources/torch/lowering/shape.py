@@ -224,6 +224,33 @@ def _resize(mode: str) -> Handler:
     return lower
 
 
+def _windows(call: Bound, build: Builder) -> None:
+    """Windows along an axis, the places within one as a new last axis; where they overlap, values are repeated."""
+    x, shape = build.activation(call, call.x), build.shape(call.x)
+    result, dtype = call.result.shape or (), call.result.dtype
+    if not shape:
+        raise NotUnderstoodError
+    axis, size = int(call["dimension"]) % len(shape), int(call["size"])
+    count = result[axis]
+    laid = (*shape[:axis], count * size, *shape[axis + 1 :])
+    if laid != shape:
+        target, value = build.temporary(call, Value(laid, dtype))
+        x = build.emit(call, Op.RESIZE, (x,), (target,), result=value, mode="nearest")
+    split = (*shape[:axis], count, size, *shape[axis + 1 :])
+    target, value = build.temporary(call, Value(split, dtype))
+    x = build.emit(call, Op.RESHAPE, (x,), (target,), result=value)
+    order = (*range(axis + 1), *range(axis + 2, len(split)), axis + 1)
+    build.emit(call, Op.TRANSPOSE, (x,), (call.output,), permutation=order)
+
+
+def _sampled(call: Bound, build: Builder) -> None:
+    """Values between grid points, of places that a grid names: what a linear resize makes of them."""
+    mode = call.get("interpolation_mode", 0)
+    kinds = {0: "linear", 1: "nearest", 2: "cubic"}
+    x = build.activation(call, call["input"])
+    build.emit(call, Op.RESIZE, (x,), (call.output,), layer="grid_sample", mode=kinds[int(mode)])
+
+
 def _rolled(call: Bound, build: Builder) -> None:
     """The same elements at other places, which no second moment sees."""
     build.emit(call, Op.IDENTITY, (build.activation(call, call.x),), (call.output,))
@@ -283,6 +310,7 @@ HANDLERS: dict[str, Handler] = {
     **dict.fromkeys(("constant_pad_nd", "pad"), _pad),
     **{f"{mode}_pad{axes}d": _pad for mode in ("reflection", "replication") for axes in (1, 2, 3)},
     **dict.fromkeys(("flip", "roll"), _rolled),
+    **dict.fromkeys(("grid_sampler", "grid_sampler_2d", "grid_sampler_3d"), _sampled),
     **dict.fromkeys(("T", "adjoint", "mT", "matrix_H", "numpy_T", "t"), _turned),
     **dict.fromkeys(("swapaxes", "swapdims", "transpose"), _transpose),
     "copy": _copied,
@@ -295,4 +323,5 @@ HANDLERS: dict[str, Handler] = {
     "select": _select,
     "slice": _slice,
     "unbind": _unbind,
+    "unfold": _windows,
 }
