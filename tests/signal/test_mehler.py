@@ -14,7 +14,7 @@ from initcheck.signal.functions import FUNCTIONS
 from initcheck.signal.mehler import mehler_series
 from initcheck.signal.quadrature import NODES, WEIGHTS, hermite_powers, pair_moment
 
-KINKED = ["relu", "leaky_relu", "abs", "relu6", "hardtanh", "elu"]
+KINKED = ["relu", "leaky_relu", "abs", "elu", "selu"]
 SMOOTH = ["tanh", "gelu", "sigmoid", "silu", "erf", "sin"]
 
 
