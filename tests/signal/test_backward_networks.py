@@ -14,7 +14,6 @@ from test_paper import relu_net, stream
 
 from initcheck.analysis import Analysis
 from initcheck.builder import Builder
-from initcheck.graph import Op
 
 if TYPE_CHECKING:
     from initcheck.graph import Graph
@@ -132,17 +131,3 @@ def test_cost_is_linear_in_the_number_of_nodes() -> None:
     # No bound on seconds: twelve times the blocks must not cost a hundred times as much.
     assert cost(240) < 100.0 * max(cost(20), 1e-3)
     assert np.isfinite(cost(20))
-
-
-def test_branches_that_end_in_a_batch_norm_and_are_added_up() -> None:
-    """What units share of the gradient along the value is along what the norm leaves, without its mean."""
-    b = Builder((32, 32))
-    x = b.activation(b.normalize(b.linear(b.x, 32, bias=None), "batch"))
-    values = [x]
-    for _ in range(6):
-        total = b.normalize(b.linear(x, 32, bias=None), "batch")
-        for _ in range(3):
-            total = b.combine(Op.ADD, total, b.normalize(b.linear(x, 32, bias=None), "batch"))
-        x = b.activation(total)
-        values.append(x)
-    assert_gradients(b.graph(b.linear(x, 32)), *[values[::3]], repeats=100, directions=3, decades=0.12)

@@ -11,7 +11,7 @@ import numpy as np
 from initcheck.graph import Node, Parameter
 from initcheck.signal.adjoints.conditional import parameter_gradient
 from initcheck.signal.laws.normalization import affine, length_fluctuation, reciprocal, statistics_of
-from initcheck.signal.quadrature import NODES, expectation, smoothed
+from initcheck.signal.quadrature import NODES, expectation
 from initcheck.signal.record import replace
 from initcheck.signal.signal import Signal
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from initcheck.signal.quadrature import Table
 
 __all__ = ["NormalizeAdjoint"]
-
-_NEARLY_ALL = 1.0 - 1e-6
 
 
 class NormalizeAdjoint:
@@ -71,8 +69,6 @@ class NormalizeAdjoint:
         if g.common is not None:
             factor = math.copysign(math.sqrt(scale), gamma.mean)
             common = factor * (g.common if kind == "batch" else _projected(g.common, x, share, centred=centred))
-            if centred:
-                common = _seen_from_uncentred(common, x, statistics.variance)
         back = replace(back, common=common, profile=profile, uneven=uneven).with_pairs(
             x, left.rho_position, left.rho_sample
         )
@@ -124,16 +120,6 @@ def _left(
     within = of_mean + along * value if positions > 1.0 else 0.0
     between = of_mean if kind == "batch" else 0.0
     return _Left(kept, (rho - within) / kept, (across - between) / kept)
-
-
-def _seen_from_uncentred(table: Table, x: Signal, variance: float) -> Table:
-    """A function of what a normalisation leaves, as a function of what it got.
-
-    What it subtracts differs from unit to unit (a channel's mean over the batch), so that the two are correlated by the
-    root of the share of the variance that is left.
-    """
-    left = variance / x.variance if x.variance > 0.0 else 1.0
-    return smoothed(table, math.sqrt(max(left, 0.0))) if left < _NEARLY_ALL else table
 
 
 def _projected(table: Table, x: Signal, share: float, *, centred: bool) -> Table:
