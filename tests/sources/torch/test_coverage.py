@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytest
 from architectures import HUB
 
@@ -23,9 +24,11 @@ def test_every_layer_is_lowered(name: str) -> None:
         warnings.simplefilter("ignore")
         graph = load(HUB[name], root=HERE)
     analysis = Analysis(graph)
-    assert analysis.weighted_layers >= 8
-    assert all(layer.understood for layer in analysis.layers)
-    assert analysis.analysed_layers == analysis.weighted_layers
+    # What overflows is reported as not finite, as in the command line.
+    with np.errstate(all="ignore"):
+        assert analysis.weighted_layers >= 8
+        assert all(layer.understood for layer in analysis.layers)
+        assert analysis.analysed_layers == analysis.weighted_layers
     assert graph.values[graph.main_output].is_float
     assert any(note.startswith("traced by") for note in graph.notes)
 
