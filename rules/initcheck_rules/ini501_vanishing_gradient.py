@@ -17,10 +17,27 @@ from initcheck_rules.wording import count_of, power_of_ten
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from initcheck import Analysis, Graph, Residual
+    from initcheck import Analysis, Graph, Layer, Residual
     from initcheck_rules.steps import Step
 
 __all__ = ["VanishingGradient"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Loss:
+    """A loss that is reported.
+
+    Attributes:
+        change: Decades of the squared gradient from the last layer to the first.
+        bound: Which it is beyond, in decades.
+        uncertainty: Half-width of its interval, in decades.
+        severity: By the bounds.
+    """
+
+    change: float
+    bound: float
+    uncertainty: float
+    severity: Severity
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,77 +89,75 @@ class VanishingGradient:
         path = comparable_steps(analysis)
         start = min(range(len(path)), key=lambda at: path[at].log10_sensitivity, default=0)
         steps = steps_between(analysis, path[start:], -1.0)
-        if steps:
-            amounts = [step.amount for step in steps]
+        loss = self._loss(analysis, [step.amount for step in steps])
+        if loss is not None:
             named = {step.path for step in path[start:]}
             layers = [layer for layer in analysis.layers if layer.path in named]
-            yield from self._judge(
-                analysis,
-                steps,
-                amounts,
-                where="",
-                code=initialization_code(layers),
-                segment=segment_of(steps, -1.0),
-                assumed=path[start].assumed,
-            )
+            segment = segment_of(steps, -1.0)
+            yield from self._finding(analysis, loss, steps, layers, segment=segment, assumed=path[start].assumed)
         for residual in analysis.structure.residuals.values():
             yield from self._branch(analysis, residual)
 
     def _branch(self, analysis: Analysis, residual: Residual) -> Iterator[Finding]:
         path = branch_path(analysis, residual)
-        amounts = [here.log10_energy - following.log10_energy for here, following in pairwise(path)]
-        if not amounts:
+        loss = self._loss(analysis, [here.log10_energy - following.log10_energy for here, following in pairwise(path)])
+        if loss is None:
             return
         signal = analysis.signal_out_of(path[0].layer.node)
-        yield from self._judge(
+        yield from self._finding(
             analysis,
+            loss,
             branch_steps(analysis, residual, path),
-            amounts,
+            [step.layer for step in path],
             where=" inside a residual branch",
-            code=initialization_code(step.layer for step in path),
             segment=f"segment {signal.segment}" if signal is not None else "",
             assumed=signal.assumed if signal is not None else False,
         )
 
-    def _judge(
+    def _loss(self, analysis: Analysis, amounts: Sequence[float]) -> _Loss | None:
+        """What a stretch of layers loses, layer by layer in decades (negative: lost); None where it is not reported."""
+        bounds, uncertainty = self.bounds[analysis.optimizer], path_uncertainty(analysis)
+        change = sum(amounts)
+        judged = min(amounts, default=0.0) - change
+        severity = bounds.judge(judged, uncertainty)
+        if severity is Severity.OFF:
+            return None
+        reached = bounds.error if judged - uncertainty >= bounds.error else bounds.warning
+        return _Loss(change, reached, uncertainty, severity)
+
+    def _finding(
         self,
         analysis: Analysis,
+        loss: _Loss,
         steps: Sequence[Step],
-        amounts: Sequence[float],
+        layers: Sequence[Layer],
         *,
-        where: str,
-        code: str,
+        where: str = "",
         segment: str,
         assumed: bool,
     ) -> Iterator[Finding]:
-        bounds, uncertainty = self.bounds[analysis.optimizer], path_uncertainty(analysis)
-        change = sum(amounts)
-        judged = min(amounts) - change
-        severity = bounds.judge(judged, uncertainty)
-        guilty = blamed(steps, -1.0) if severity is not Severity.OFF else ()
+        guilty = blamed(steps, -1.0)
         if not guilty:
             return
-        if inference_norms(analysis) or analysis.graph.folded_normalization:
-            severity = Severity.NOTE
-        reached = bounds.error if judged - uncertainty >= bounds.error else bounds.warning
+        capped = inference_norms(analysis) or analysis.graph.folded_normalization
         place = next((layer.node.location for layer in analysis.layers if layer.path == guilty[0].path), None)
         yield Finding(
             code=self.code,
             name=self.name,
-            severity=severity,
+            severity=Severity.NOTE if capped else loss.severity,
             failure_mode=self.failure_mode,
             message=(
-                f"gradient shrinks to {power_of_ten(change)} of itself on its way back over "
-                f"{count_of(len(guilty), 'layer')}{where} (bound {power_of_ten(-reached)}), down to {guilty[0].path}"
+                f"gradient shrinks to {power_of_ten(loss.change)} of itself on its way back over "
+                f"{count_of(len(guilty), 'layer')}{where} (bound {power_of_ten(-loss.bound)}), down to {guilty[0].path}"
             ),
             cause=cause_of(guilty, -1.0),
-            help=code or "zero the biases, or add skip connections",
+            help=initialization_code(layers) or "zero the biases, or add skip connections",
             layers=tuple(dict.fromkeys(step.path for step in guilty)),
             location=place,
             evidence={
-                "log10_gradient_loss": change,
-                "bound": -reached,
-                "uncertainty": uncertainty,
+                "log10_gradient_loss": loss.change,
+                "bound": -loss.bound,
+                "uncertainty": loss.uncertainty,
                 "layers": len(guilty),
             },
             segment=segment,

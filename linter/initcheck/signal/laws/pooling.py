@@ -70,7 +70,7 @@ def averaged(
         parents=(x,),
         realized=True,
         uncertainty=x.uncertainty**2,
-        marginal=one_signed_marginal(x, scale * moments.mean, power * square),
+        marginal=one_signed_marginal(x, scale * mean, power * square),
     )
     kept = response / moments.perturbation if moments.perturbation > 0.0 else 1.0 / count
     result = replace(result, reference=kept * x.reference)

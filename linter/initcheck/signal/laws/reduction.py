@@ -112,12 +112,11 @@ def _reduced_profile(x: Signal, where: tuple[int, ...], shape: tuple[int, ...]) 
 
 def _is_uneven(x: Signal, count: int) -> bool:
     """Whether a sum over units is no number yet: the weights of a few experts, most of them zero."""
-    return count <= _FEW and x.variance > 0.5 * count * x.mean * x.mean and _is_positive(x)
-
-
-def _is_positive(x: Signal) -> bool:
-    """Whether a value is negative never, or by next to nothing."""
-    return float(np.min(x.table)) >= -_SLIGHTLY * float(np.max(x.table))
+    return (
+        count <= _FEW
+        and x.variance > 0.5 * count * x.mean * x.mean
+        and float(np.min(x.table)) >= -_SLIGHTLY * float(np.max(x.table))
+    )
 
 
 def _is_skewed(x: Signal, count: int) -> bool:
