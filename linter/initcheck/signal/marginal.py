@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,8 +48,6 @@ _FAR_FROM_ZERO = 144.0
 
 _LEAST_LEVEL = 1e-100
 
-_LARGEST_VARIATION = 4.0
-
 _EDGES = np.concatenate([[0.0], np.cumsum(WEIGHTS)])
 _USED = np.flatnonzero(WEIGHTS > 1e-9)
 _EQUAL_COUNT = 48
@@ -83,14 +82,9 @@ def shape_of(x: Signal, sign: float = 1.0) -> Marginal | None:
 
 
 def gamma_variable(variation: float) -> Table:
-    """A gamma variable of mean 1 and given squared coefficient of variation on the nodes.
-
-    Its cube root is close to normal (Wilson and Hilferty).
-    """
-    shape = 1.0 / min(variation, _LARGEST_VARIATION)
-    roots = 1.0 - 1.0 / (9.0 * shape) + NODES / (3.0 * math.sqrt(shape))
-    values: Table = np.maximum(roots, 0.0) ** 3
-    return values / float(WEIGHTS @ values)
+    """A gamma variable of mean 1 and given squared coefficient of variation on the nodes."""
+    # Layers of one kind differ in the last digits only and share one table.
+    return _gamma_table(float(f"{variation:.6g}"))
 
 
 def quantile_marginal(values: Table, responses: Table, weights: Table) -> Marginal:
@@ -169,7 +163,7 @@ def one_signed_marginal(x: Signal, mean: float, mean_square: float) -> Marginal 
     variance = mean_square - mean * mean
     if not has_one_sign(x) or variance <= 0.0 or not 0.0 < mean * mean < _FAR_FROM_ZERO * variance:
         return None
-    table = _gamma_table(mean * mean / variance)
+    table = gamma_variable(variance / (mean * mean))
     squares = x.slope * x.slope
     spread = expectation(x.table * x.table) - x.mean * x.mean
     power = expectation(squares)
@@ -178,8 +172,10 @@ def one_signed_marginal(x: Signal, mean: float, mean_square: float) -> Marginal 
     return Marginal(math.copysign(1.0, mean) * table, response)
 
 
-def _gamma_table(shape: float) -> Table:
-    """Quantiles of a gamma variable of mean one at the nodes, of relative variance 1/shape under their weights."""
+@lru_cache(maxsize=256)
+def _gamma_table(variation: float) -> Table:
+    """Quantiles at the nodes, of the wanted mean and variance under their weights."""
+    shape = 1.0 / variation
     start = (math.log(_LEAST_LEVEL) + math.lgamma(shape + 1.0)) / shape
     logs = np.linspace(min(start, math.log(shape)), math.log(shape + 10.0 * math.sqrt(shape) + 200.0), 4096)
     density = np.exp(shape * logs - np.exp(logs) - math.lgamma(shape))
@@ -190,7 +186,9 @@ def _gamma_table(shape: float) -> Table:
     upper = np.interp(np.log(LEVELS[::-1]), np.log(above[::-1]), logs[::-1])
     quantiles = np.where(LEVELS < 0.5, lower, upper)
     # Few nodes see a skewed variable: a power of it has the variance that they should see.
-    return powered_shape(np.exp(quantiles - quantiles.max()), 1.0 / shape)
+    result = powered_shape(np.exp(quantiles - quantiles.max()), variation)
+    result.flags.writeable = False
+    return result
 
 
 def powered_shape(table: Table, relative_variance: float) -> Table:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NormalizeLaw", "Removed", "affine", "length_fluctuation", "reciprocal", "statistics_of"]
 
-_LEAST_VARIATION = 1e-3
+_LEAST_VARIATION, _LARGEST_VARIATION = 1e-3, 4.0
 _FLOOR = 1e-3
 
 
@@ -161,7 +161,7 @@ def reciprocal(
         if variation < _LEAST_VARIATION:
             return 1.0 / (variance + epsilon), 1.0, weights
         # Without the floor a channel of next to no variance, which no finite network has, would decide the mean.
-        values = variance * gamma_variable(variation)
+        values = variance * gamma_variable(min(variation, _LARGEST_VARIATION))
         inverse = 1.0 / (values + max(epsilon, _FLOOR * variance))
         return expectation(inverse), variance * expectation(inverse) / expectation(values * inverse), weights
     axes = _normalised_axes(kind, node, x)
@@ -177,7 +177,7 @@ def _passed_on_average(ratio: float, variation: float) -> float:
     """E[v/(v + 1)] of a gamma variable v of given mean and squared coefficient of variation."""
     if variation < _LEAST_VARIATION or not math.isfinite(ratio):
         return ratio / (ratio + 1.0) if math.isfinite(ratio) else 1.0
-    values = ratio * gamma_variable(variation)
+    values = ratio * gamma_variable(min(variation, _LARGEST_VARIATION))
     return expectation(values / (values + 1.0))
 
 
