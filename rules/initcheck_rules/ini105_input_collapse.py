@@ -112,8 +112,9 @@ class InputCollapse:
             severity=severity,
             failure_mode=self.failure_mode,
             message=(
-                f"only {power_of_ten(path[-1].log10_share)} of {paths[-1]} depends on the input, which shrinks to "
-                f"{power_of_ten(-loss)} over {count_of(len(paths), 'layer')} (bound {power_of_ten(-reached)})"
+                f"only {power_of_ten(path[-1].log10_share)} of {paths[-1]} depends on the input; the later half of "
+                f"{count_of(len(paths), 'layer')} shrinks it at a rate of {power_of_ten(-loss)} over all of them "
+                f"(bound {power_of_ten(-reached)})"
             ),
             cause=_cause(analysis, layers),
             help=initialization_code(layers) or "nn.init.zeros_(layer.bias)",
