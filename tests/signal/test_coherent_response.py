@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from sampling import fold, known, sample
 
@@ -23,10 +24,10 @@ def residual(width: int, blocks: int, weight: float, function: str = "relu", lay
     return b.graph(x)
 
 
-def gains(graph: Graph, repeats: int) -> tuple[float, float, float]:
+def gains(graph: Graph, repeats: int, name: str = "") -> tuple[float, float, float]:
     """log10 of the predicted and the sampled gain, and the standard error of the latter."""
-    signal = known(fold(graph), graph.main_output)
-    name = graph.main_output
+    name = name or graph.main_output
+    signal = known(fold(graph), name)
     mean, error = sample(graph, {name: signal.axes}, repeats, perturbed=True)[name].average("gain")
     return math.log10(signal.gain), math.log10(mean), error / mean / math.log(10.0)
 
@@ -81,3 +82,19 @@ def test_gates_answer_together() -> None:
         x = b.combine(Op.MUL, gate, b.linear(x, 24, "kaiming_normal"))
     predicted, measured, error = gains(b.graph(x), 200)
     assert abs(predicted - measured) < 0.06 + 3.0 * error
+
+
+@pytest.mark.parametrize("kind", ["layer", "rms"])
+def test_what_does_not_answer_takes_no_part(kind: str) -> None:
+    """A small signal beside a large table of positions: the normalisation divides it, and leaves it."""
+    b = Builder((4, 16, 48))
+    x = b.scale(b.activation(b.linear(b.x, 48)), 0.02)
+    angles = (
+        np.linspace(0.0, 3.0, 16)[:, None] * np.array([1.0, 1.0, 2.0, 2.0]) + np.array([0.0, 0.5, 0.0, 0.5]) * np.pi
+    )
+    y = b.add(x, b.linear(b.constant("places", 1.0 + 0.3 * np.cos(angles)[None]), 48, bias="normal(0, 1)"))
+    z = b.linear(b.normalize(y, kind), 48)
+    # Somebody asks how much positions have in common, and so how that fluctuates.
+    mean = b.node(Op.REDUCE, (z,), (4, 48), {"function": "mean", "axes": (1,), "keepdims": False})
+    predicted, measured, error = gains(b.graph(mean), 60, z)
+    assert abs(predicted - measured) < 0.03 + 3.0 * error

@@ -342,7 +342,7 @@ class Signal:
 
     def _response(self, of_source: float, of_own: float) -> dict[int, float]:
         combined = {k: of_source * c for k, c in self.source.scale_response.items()}
-        for index, coefficient in (self.own_alignment or {}).items():
+        for index, coefficient in (self.own_response or {}).items():
             combined[index] = combined.get(index, 0.0) + of_own * coefficient
         return combined
 
