@@ -78,6 +78,9 @@ class VanishingSignal:
             yield self._switched_off(analysis, off)
             return
         for segment in analysis.segments:
+            if segment.assumed and math.isinf(segment.signal_gain):
+                # Exactly zero is a matter of proof, which a guess is not; INI901 says what was not understood.
+                continue
             severity = capped(analysis, segment, bounds.judge(signal_loss(segment), segment.uncertainty))
             guilty = blamed(steps_of(analysis, segment, with_head=False), -1.0)
             if severity is not Severity.OFF and not _is_anothers(analysis, segment, guilty):

@@ -115,6 +115,17 @@ def test_stored_statistics_cap_at_a_note() -> None:
     assert network(training=False) == ["note INI102", "note INI902"]
 
 
+@pytest.mark.parametrize("understood", [True, False])
+def test_exactly_zero_is_not_proved_by_a_guess(understood: bool) -> None:
+    b = Builder()
+    x = b.linear(b.x, 64)
+    if not understood:
+        x = b.node(Op.OPAQUE, (x,), b.shape(x), {"type": "Custom"})
+    graph = b.graph(b.linear(b.activation(x, "above", threshold=0.0), 10))
+    found = [finding.severity for finding in findings("INI101", graph)]
+    assert found == ([Severity.ERROR] if understood else [])
+
+
 def test_after_an_unknown_operation_findings_are_assumed() -> None:
     b = Builder()
     x = b.node(Op.OPAQUE, (b.x,), (32, 64), {"type": "example.Warp"}, path="warp")
