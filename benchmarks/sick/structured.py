@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import torch
+from attention_start import WordTagger
 from healthy.generative import NerfMlp
 from healthy.hub import TEXT, hub
 from healthy.sequences import LowRank, NanoGpt, Tagger
@@ -109,24 +110,6 @@ def gpt(std: float = 0.02, embedding: float | None = None, *, layers: int = 12, 
         if parameter.dim() > 1:
             nn.init.normal_(parameter, std=embedding if embedding is not None and "wte" in name else std)
     return model
-
-
-def unscaled_logits() -> nn.Module:
-    """Attention without 1/√d on queries and keys of unit size."""
-
-    class Sharp(nn.Module):
-        def __init__(self, width: int = 256) -> None:
-            super().__init__()
-            self.norm, self.q, self.k, self.v = nn.LayerNorm(width), *(nn.Linear(width, width) for _ in range(3))
-            for layer in (self.q, self.k, self.v):
-                nn.init.normal_(layer.weight, std=width**-0.5)
-            self.example_input = torch.zeros(4, 32, width)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            y = self.norm(x)
-            return x + (self.q(y) @ self.k(y).transpose(1, 2)).softmax(-1) @ self.v(y)
-
-    return Sharp()
 
 
 def dead_adapters() -> nn.Module:
@@ -236,7 +219,7 @@ STRUCTURED: dict[str, Sick] = {
         hub("GPT2Config", "GPT2LMHeadModel", initializer_range=1.0, vocab_size=256, n_embd=64, n_layer=12, n_head=4),
         *("exploding", "saturation"),
     ),
-    "unscaled_logits": expected(unscaled_logits, "saturation", "collapse"),
+    "tagger_without_skips": expected(lambda: WordTagger(6, skips=False), "collapse"),
     "dead_adapters": expected(dead_adapters, "dead"),
     "zero_times_zero": expected(GatedZero, "dead"),
     "unrolled_relu_large": expected(relu_rnn_cell, "exploding"),

@@ -6,21 +6,28 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
-from initcheck import Bounds, Builder, FailureMode, Finding, Need, Optimizer, Severity
+from initcheck import Builder, FailureMode, Finding, Need, Severity
 from initcheck_rules.wording import count_of, scheme_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from initcheck import Analysis, AttentionFacts, Graph, Node
 
 __all__ = ["AttentionLogits"]
 
-LOGITS: Mapping[Optimizer, Bounds] = {Optimizer.SGD: Bounds(1.0, 2.0), Optimizer.ADAM: Bounds(1.0, 2.0)}
-"""Variance of the logits over keys, times ln T.
+CONDENSED = 2.0
+"""Times ln T: from this variance on the softmax of T Gaussian logits sits on a few keys, whatever T."""
 
-In the random energy model of T energies of variance v the softmax is spread over a power of T keys while v < 2 ln T
-and sits on a few from there on, whatever T. Below v = ln T what it leaves is more than √T keys.
+LOUD = 200.0
+"""Times ln T, from which a note becomes a warning: what is left of the softmax's answer, 1 - E Σ A² = √(2 ln T / v) in
+the condensed phase, is one tenth.
+
+``benchmarks/attention_start.py`` trains taggers whose queries and keys alone are too large. What needs no choice of
+keys starts at once, whatever the logits. Reporting the class of the first token everywhere starts sooner at 3 and 22
+ln T than with PyTorch's default (107 and 101 steps with SGD instead of 267), a little later at 350, and with SGD not at
+all at 5500. Reporting that of the token before starts with Adam up to 3 ln T. A transformer of the corpus at 310 ln T
+does not start with SGD, but the first kind of tagger always does: never an error.
 """
 
 FEWEST_KEYS = 8
@@ -38,26 +45,28 @@ class AttentionLogits:
     """Attention looks at one key at random, because its logits are too large for the number of keys.
 
     What it checks:
-        The variance over keys of the attention logits against ln T, for T keys: a warning from ln T, an error from
-        2 ln T, under any optimizer. Fewer than 8 keys, as in a short example input, are a warning from 2 ln 1024 = 14.
+        The variance over keys of the attention logits against ln T, for T keys: a note from 2 ln T, where the softmax
+        condenses, a warning from 200 ln T, where nine tenths of its answer are gone, under any optimizer. Fewer than 8
+        keys, as in a short example input, are judged as 1024.
 
     Why it fails:
         The softmax of T Gaussian logits of variance v is that of a random energy model: from v = 2 ln T on its weight
-        sits on a few keys that the initial weights chose (entropy collapse). It then answers to a change of
-        queries and keys no more, their gradients vanish with 1 - Σ A², and the layer hands on single tokens.
+        sits on a few keys that the initial weights chose (entropy collapse), and the layer hands on single tokens. It
+        answers ever less to a change of queries and keys, by 1 - Σ A² = √(2 ln T / v), and what depends on where a
+        token looks is learned late or not at all.
 
     Example:
-        ``softmax(q @ k.transpose(-2, -1))`` without the division by √d, or query and key weights of standard
-        deviation 0.2 at width 512.
+        Query and key weights from ``torch.randn`` at any width; ``softmax(q @ k.transpose(-2, -1))`` without the
+        division by √d is a note.
 
     Instead:
         Divide the scores by √d; draw the query and key projections so that q and k keep the length of x (Xavier), or
         normalise both before the product.
 
     Limits:
-        Masks are not counted off the keys. Derived from the random energy model; no trained network settles the bounds.
-        Small classifiers of tokens whose queries and keys alone are too large (variances of 29 to 123 ln T) start
-        nevertheless, since values and feed-forward layers learn without them.
+        Masks are not counted off the keys. The bound of the note is that of the random energy model, not of a failure:
+        saturated attention slows what depends on the choice of keys, and a model with skips may leave chance through
+        its values and feed-forward layers above any bound.
 
     References:
         Derrida, Random-energy model (1981). Giorlandino and Goldt (arXiv 2505.24333). Zhai et al., Stabilizing
@@ -67,25 +76,24 @@ class AttentionLogits:
     code: ClassVar[str] = "INI504"
     name: ClassVar[str] = "attention-logits"
     failure_mode: ClassVar[FailureMode] = FailureMode.SATURATION
-    severity: ClassVar[Severity] = Severity.ERROR
+    severity: ClassVar[Severity] = Severity.WARNING
     needs: ClassVar[frozenset[Need]] = frozenset({Need.GRAPH, Need.SIGNAL, Need.INITIALIZATION})
     subsumes: ClassVar[frozenset[str]] = frozenset()
 
-    bounds: Mapping[Optimizer, Bounds] = field(
-        default_factory=lambda: LOGITS, metadata={"doc": "variance of the logits over keys, times ln T"}
+    loud: float = field(
+        default=LOUD, metadata={"doc": "variance of the logits, times ln T, from which it is a warning"}
     )
 
     def check(self, analysis: Analysis) -> Iterator[Finding]:
         """One finding for all attentions that condense."""
-        bounds = self.bounds[analysis.optimizer]
-        group = [facts for facts in analysis.attention if facts.keys > 1 and _judge(facts, bounds) is not Severity.OFF]
+        group = [facts for facts in analysis.attention if facts.keys > 1 and _ratio(facts) >= CONDENSED]
         if group:
-            yield self._finding(analysis, group, bounds)
+            yield self._finding(analysis, group)
 
-    def _finding(self, analysis: Analysis, group: Sequence[AttentionFacts], bounds: Bounds) -> Finding:
-        worst = max(group, key=lambda facts: (_judge(facts, bounds).rank, _ratio(facts)))
-        severity = _judge(worst, bounds)
-        bound = bounds.error if severity is Severity.ERROR or worst.keys < FEWEST_KEYS else bounds.warning
+    def _finding(self, analysis: Analysis, group: Sequence[AttentionFacts]) -> Finding:
+        worst = max(group, key=_ratio)
+        warns = _ratio(worst) >= self.loud
+        bound = self.loud if warns else CONDENSED
         nodes = [node for facts in group for node in (facts.query_layer, facts.key_layer) if node is not None]
         layers = tuple(dict.fromkeys(node.path or node.name for node in nodes)) or (worst.path,)
         first = nodes[0] if nodes else worst.node
@@ -93,7 +101,7 @@ class AttentionLogits:
         return Finding(
             code=self.code,
             name=self.name,
-            severity=severity,
+            severity=Severity.WARNING if warns else Severity.NOTE,
             failure_mode=self.failure_mode,
             message=(
                 f"attention logits have variance {worst.logit_variance:.3g} over {worst.keys} keys, "
@@ -117,8 +125,8 @@ class AttentionLogits:
 
     @staticmethod
     def bad() -> Graph:
-        """Query and key weights of a standard deviation that suits a much narrower layer."""
-        return _block("normal(0, 0.2)")
+        """Query and key weights of standard deviation one."""
+        return _block("normal(0, 1)")
 
     @staticmethod
     def good() -> Graph:
@@ -128,14 +136,6 @@ class AttentionLogits:
 
 def _ratio(facts: AttentionFacts) -> float:
     return facts.logit_variance / math.log(_judged_keys(facts))
-
-
-def _judge(facts: AttentionFacts, bounds: Bounds) -> Severity:
-    """Few keys are a warning where many would be an error, and nothing below."""
-    severity = bounds.judge(_ratio(facts))
-    if facts.keys >= FEWEST_KEYS:
-        return severity
-    return Severity.WARNING if severity is Severity.ERROR else Severity.OFF
 
 
 def _judged_keys(facts: AttentionFacts) -> int:

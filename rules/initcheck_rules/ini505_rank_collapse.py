@@ -38,7 +38,8 @@ class RankCollapse:
     What it checks:
         The cosine between two tokens of one sample at the input of the last self-attention, what all samples have in
         common left out, where the gradients of queries and keys are below 10^-4 of that of the values (as mean square).
-        A warning from 0.99, an error from 0.999, under any optimizer.
+        A warning from 0.99, an error from 0.999, under any optimizer; a note where the main output is one answer per
+        sample.
 
     Why it fails:
         Attention that is near uniform hands every token the mean of all; without a skip the tokens converge doubly
@@ -52,9 +53,10 @@ class RankCollapse:
         ``x = x + attention(norm(x))``; with branches scaled by 1/√L where the stack is deep.
 
     Limits:
-        Silent where tokens are alike from the start, or for what positions, types and biases put into every sample.
-        The bounds follow from the gradients; no trained network settles them. Narrow stacks of six and twelve blocks
-        of width 32, which keep more of a difference than mean field has, start on classes of tokens.
+        Silent where tokens are alike from the start, or for what positions, types and biases put into every sample. One
+        answer per sample can be read off the mean of the tokens, which collapse spares: such models start, as bags of
+        tokens (3, 6 and 12 blocks without skips). Where every token has its own answer, three blocks start late with
+        Adam and never with SGD, six with neither (``benchmarks/attention_start.py``).
 
     References:
         Dong et al., Attention is Not All You Need (arXiv 2103.03404). Noci et al., Signal Propagation in Transformers
@@ -83,6 +85,8 @@ class RankCollapse:
             return
         bounds = self.bounds[analysis.optimizer]
         severity = bounds.judge(_nines(last))
+        if severity is not Severity.OFF and not _answers_per_token(analysis):
+            severity = Severity.NOTE
         if severity is not Severity.OFF:
             yield self._finding(analysis, found, (first, last, starved), severity)
 
@@ -163,6 +167,12 @@ def _cosine(analysis: Analysis, facts: AttentionFacts) -> float | None:
     square, pair, common = signal.mean_square, signal.pair_position, max(signal.pair_sample, 0.0)
     whole = pair / square
     return min(whole, (pair - common) / (square - common)) if square > common else 0.0
+
+
+def _answers_per_token(analysis: Analysis) -> bool:
+    """Whether the main output has positions, so that it has to tell them apart."""
+    signal = analysis.forward.signals.get(analysis.graph.main_output)
+    return signal is not None and signal.positions > 1
 
 
 def _nines(cosine: float) -> float:

@@ -22,7 +22,7 @@ __all__ = ["FirstLoss"]
 CONDENSED = 2.0
 """Times ln C: Gaussian logits reach it at variance 2 ln C, where the softmax condenses on a few tokens."""
 
-LOUD = 5.0
+LOUD = 10.0
 """Times ln C from which a note becomes a warning.
 
 Networks of ten classes that start at 4 to 20 times ln 10 were trained and learn (residual networks with batch
@@ -38,7 +38,7 @@ class FirstLoss:
     What it checks:
         The expected cross-entropy before the first step over ln C, the loss of a uniform guess among C tokens, where
         the main output scores the tokens of an embedding that the model reads. A note from 2 ln C, a warning from
-        5 ln C, under any optimizer.
+        10 ln C, under any optimizer.
 
     Why it fails:
         Logits of variance v over tokens cost v/2 nats while v is small; at v = 2 ln C the loss is 2 ln C and the

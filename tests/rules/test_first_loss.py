@@ -76,7 +76,8 @@ def test_prediction_is_the_loss_of_sampled_models(std: float, tied: bool) -> Non
         (0.02, False, None),
         (0.3, False, None),
         (0.4, False, Severity.NOTE),
-        (1.0, False, Severity.WARNING),
+        (1.0, False, Severity.NOTE),
+        (2.0, False, Severity.WARNING),
         (1.0, True, Severity.WARNING),
     ],
 )
