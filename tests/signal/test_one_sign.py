@@ -105,6 +105,26 @@ def test_a_guess_beside_an_unknown_value_proves_no_loss() -> None:
     assert signal.gain > 0.0
 
 
+def test_a_guess_that_runs_away_is_given_up() -> None:
+    b = Builder((8, 16, 32))
+    x = b.node(Op.OPAQUE, (b.linear(b.x, 32),), (8, 16, 32), {"type": "example.Sort"})
+    raised = b.activation(b.scale(x, 50.0), "exp")
+    y = b.linear(raised, 4)
+    forward = Analysis(b.graph(y)).forward
+    assert {node for node in forward.guessed if node.startswith(("elementwise", "opaque"))} == {x, raised}
+    assert _known(forward.signals[y]).mean_square < 1e6
+
+
+def test_layers_behind_a_guess_may_grow() -> None:
+    b = Builder((8, 16, 32))
+    x = b.node(Op.OPAQUE, (b.x,), (8, 16, 32), {"type": "example.Sort"})
+    for _ in range(6):
+        x = b.linear(x, 32, "normal(0, 1e8)")
+    forward = Analysis(b.graph(x)).forward
+    assert len(forward.guessed) == 1
+    assert _known(forward.signals[x]).mean_square > 1e77
+
+
 def _signals(b: Builder, output: str) -> dict[str, Signal | None]:
     return dict(Analysis(b.graph(output)).forward.signals)
 

@@ -7,6 +7,8 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from initcheck.graph import WEIGHTED, Axis, Constant, Graph, Node, Op
 from initcheck.signal.axes import channel_axes, input_axes, token_axes
 from initcheck.signal.law import Argument, Context, Moments, moments_of
@@ -29,6 +31,7 @@ __all__ = ["Contribution", "Forward", "Quantity", "Segment", "propagate"]
 
 _OPAQUE = OpaqueLaw()
 _TAKE_DATA = frozenset({Op.LINEAR, Op.CONV, Op.CONV_TRANSPOSE})
+_LARGEST = float(np.finfo(np.float32).max)
 _SUMS_NOTHING = frozenset({Op.ELEMENTWISE, Op.NORMALIZE})
 """Readers that do not sum over units: how their input answers along itself is not asked for."""
 
@@ -122,7 +125,7 @@ class _Fold:
         if node.op in _TAKE_DATA and args and isinstance(args[0], Constant):
             args[0] = self._valued(node, args[0])
         inputs = [arg for arg in args if isinstance(arg, Signal)]
-        outputs = LAWS[node.op].forward(node, args, self.context)
+        outputs = self._answer(node, args)
         if args and isinstance(args[0], Constant) and node.outputs:
             moved = moved_constant(node, args[0], self.context.shape(node))
             if moved is not None:
@@ -151,6 +154,12 @@ class _Fold:
             settled = self._aligned(name, self._settled(name, signal, inputs, node))
             self._record(node, inputs, signal, settled)
             self.signals[name] = settled
+
+    def _answer(self, node: Node, args: list[Argument]) -> tuple[Signal | None, ...]:
+        """What the law says, unless operations between activations have led a guess out of every range."""
+        outputs = LAWS[node.op].forward(node, args, self.context)
+        guess = node.op not in WEIGHTED and any(isinstance(arg, Signal) and arg.assumed for arg in args)
+        return (None,) * len(outputs) if guess and any(map(_ran_away, outputs)) else outputs
 
     def _valued(self, node: Node, constant: Constant) -> Argument:
         """The signal of a constant that a layer transforms, for all who ask for it from now on."""
@@ -230,6 +239,11 @@ class _Fold:
             Contribution(nodes[path, reason], path, Quantity.FLUCTUATION, amount, reason, result.segment)
             for (path, reason), amount in added.items()
         ]
+
+
+def _ran_away(signal: Signal | None) -> bool:
+    """Whether the length of a value has left the range of float32."""
+    return signal is not None and not signal.mean_square < _LARGEST
 
 
 def _started_anew(signal: Signal) -> Signal:

@@ -10,7 +10,8 @@ The passes run in this order, each over all nodes:
 6. ``remainder``: a total less the sum up to each position is the sum over the rest;
 7. ``activation``: an expression in one value that agrees with a known function on a grid is that function.
 
-A match replaces the last node of the pattern; what nothing reads any more is dropped afterwards.
+A match replaces the last node of the pattern; what nothing reads any more is dropped afterwards. In the end what is
+still computed twice from the same values is computed once.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from initcheck.sources.patterns.bias import match_bias
 from initcheck.sources.patterns.dropout import match_dropout
 from initcheck.sources.patterns.net import Net
 from initcheck.sources.patterns.norms import match_affine, match_group, match_normalize
+from initcheck.sources.patterns.shared import share
 from initcheck.sources.patterns.sums import match_remainder
 from initcheck.sources.prune import prune
 
@@ -56,4 +58,4 @@ def rewrite(nodes: Sequence[Node], build: Lowered, outputs: Sequence[str]) -> tu
                 changed = True
         if changed:
             kept = prune(kept, outputs)
-    return tuple(kept)
+    return tuple(share(kept, outputs, build.constants))
