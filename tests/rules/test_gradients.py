@@ -68,7 +68,7 @@ def test_what_makes_it_grow_is_named() -> None:
     (finding,) = findings("INI502", normalized(52))
     assert finding.layers == tuple(f"fc{k}" for k in range(51))
     assert finding.message.endswith("over 51 layers (bound 10^8.0), up to fc0")
-    assert "batch normalisation adds 0.1" in finding.cause
+    assert "batch normalisation adds 0.2" in finding.cause
     assert "fan_in" not in finding.cause
     assert finding.help.startswith("x = x + block(x)")
 

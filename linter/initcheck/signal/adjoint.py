@@ -55,6 +55,7 @@ class BackwardContext:
         rho_sample: float = 0.0,
         common: Table | None = None,
         split: float = 0.0,
+        apart: float = 1.0,
         profile: Profile | None = None,
         assumed: bool = False,
     ) -> Gradient:
@@ -64,6 +65,7 @@ class BackwardContext:
             {self.next_index(): amplitude},
             common,
             split,
+            apart,
             min(max(rho_position, -1.0), 1.0),
             min(max(rho_sample, -1.0), 1.0),
             profile,
@@ -108,6 +110,7 @@ class Summed:
         common: E[c(z) z]: what of the common part is along the fluctuation of the value.
         common_mean: E[c(z)].
         split: As the gradient's.
+        apart: As the gradient's.
         uneven: As the gradient's.
         chance: E[z² g²] where the ξ may align with the fluctuation z of the value by chance; zero once that part was
             split off, since what is left of them is orthogonal to the activations on all the way back.
@@ -119,6 +122,7 @@ class Summed:
     common: float
     common_mean: float
     split: float
+    apart: float
     uneven: float
     chance: float
 
@@ -155,7 +159,7 @@ def summed(gradient: Gradient, y: Signal, context: BackwardContext) -> Summed:
         shift = math.exp(-0.5 * min(relative * effective, _MAXIMUM_SHIFT))
         # The common part follows the length of the activations instead: x · g does not fluctuate.
         square, positions, samples, chance = (shift * part for part in (square, positions, samples, chance))
-    return Summed(square, positions, samples, common, mean, gradient.split, gradient.uneven, chance)
+    return Summed(square, positions, samples, common, mean, gradient.split, gradient.apart, gradient.uneven, chance)
 
 
 def size_of(x: Signal, wanted: Axis) -> int:

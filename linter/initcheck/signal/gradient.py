@@ -42,6 +42,8 @@ class Gradient:
         split: Share of the ξ that would lie along the value by chance, 1/n of n elements, but has been split off as
             ``common``; 0 for the cotangent, of which nothing was. After a sum, times the squared cosine of operand and
             sum.
+        apart: Share of ``split`` that is still apart: where a batch normalisation has subtracted the means of its
+            units, what was along the value behind it is so before it in part only.
         rho_position: Correlation of ξ between two positions of one sample, same unit.
         rho_sample: Correlation of ξ between two samples.
         profile: Mean square over positions relative to its mean, as a signal's.
@@ -55,6 +57,7 @@ class Gradient:
     carriers: Mapping[int, Table]
     common: Table | None = None
     split: float = 0.0
+    apart: float = 1.0
     rho_position: float = 0.0
     rho_sample: float = 0.0
     profile: Profile | None = None
@@ -146,6 +149,7 @@ class Gradient:
             carriers,
             _sum(self.common, other.common),
             max(self.split, other.split),
+            max(self.apart, other.apart),
             share * self.rho_position + (1.0 - share) * other.rho_position,
             share * self.rho_sample + (1.0 - share) * other.rho_sample,
             joint([(mine, self.profile), (theirs, other.profile)]),

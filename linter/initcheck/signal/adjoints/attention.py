@@ -65,6 +65,7 @@ def of_values(weights: Signal, y: Signal, g: Gradient, context: BackwardContext)
         rho_sample=g.pair_sample(y) / square if square > 0.0 else 0.0,
         common=g.common,
         split=g.split,
+        apart=g.apart,
         assumed=g.assumed,
     )
 

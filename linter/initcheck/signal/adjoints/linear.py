@@ -129,7 +129,8 @@ def sent_back(
         rho_position=rho_position,
         rho_sample=rho_sample,
         common=amplitude * x.table if amplitude else None,
-        split=1.0 / max(count, 1.0),
+        split=received.apart / max(count, 1.0),
+        apart=received.apart,
         profile=profile,
         assumed=assumed,
     )

@@ -11,7 +11,7 @@ import numpy as np
 from initcheck.graph import Node, Parameter
 from initcheck.signal.adjoints.conditional import parameter_gradient
 from initcheck.signal.laws.normalization import affine, length_fluctuation, reciprocal, statistics_of
-from initcheck.signal.quadrature import NODES, expectation
+from initcheck.signal.quadrature import NODES, expectation, smoothed
 from initcheck.signal.record import replace
 from initcheck.signal.signal import Signal
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from initcheck.signal.quadrature import Table
 
 __all__ = ["NormalizeAdjoint"]
+
+_NEARLY_ALL = 1.0 - 1e-6
 
 
 class NormalizeAdjoint:
@@ -69,10 +71,10 @@ class NormalizeAdjoint:
         if g.common is not None:
             factor = math.copysign(math.sqrt(scale), gamma.mean)
             common = factor * (g.common if kind == "batch" else _projected(g.common, x, share, centred=centred))
-        back = replace(back, common=common, profile=profile, uneven=uneven).with_pairs(
-            x, left.rho_position, left.rho_sample
-        )
-        return (back, *parameters)
+        back = replace(back, common=common, profile=profile, uneven=uneven)
+        if centred:
+            back = _seen_with_its_mean(back, x, statistics.variance, context)
+        return (back.with_pairs(x, left.rho_position, left.rho_sample), *parameters)
 
 
 def _on_nodes_of(g: Gradient, x: Signal) -> Gradient:
@@ -111,8 +113,8 @@ def _left(
     size = expectation(deviation**2)
     along = 0.0
     if size > 0.0:
-        alone, pair, _ = g.moments_with(y, deviation / math.sqrt(size))
-        along = share * max(alone + (positions - 1.0) * pair, 0.0) / (square * group)
+        alone, pair, between = g.moments_with(y, deviation / math.sqrt(size))
+        along = share * max(alone + (positions - 1.0) * pair + samples * between, 0.0) / (square * group)
     kept = max(1.0 - of_mean - along, 0.0)
     if kept <= 0.0:
         return _Left(0.0, 0.0, 0.0)
@@ -120,6 +122,28 @@ def _left(
     within = of_mean + along * value if positions > 1.0 else 0.0
     between = of_mean if kind == "batch" else 0.0
     return _Left(kept, (rho - within) / kept, (across - between) / kept)
+
+
+def _seen_with_its_mean(g: Gradient, x: Signal, variance: float, context: BackwardContext) -> Gradient:
+    """A gradient over what a normalisation leaves, seen from what it got.
+
+    The mean that it subtracts differs from unit to unit (that of a channel over the batch), so that both values are
+    correlated by the root of the share of the variance that is left. What a mean over the rest leaves out of the common
+    part is a carrier of its own.
+    """
+    correlation = math.sqrt(min(max(variance / x.variance, 0.0), 1.0)) if x.variance > 0.0 else 1.0
+    if g.common is None or correlation > _NEARLY_ALL:
+        return g
+    common = smoothed(g.common, correlation)
+    rest = np.maximum(smoothed(g.common**2, correlation) - common**2, 0.0)
+    left = correlation * correlation
+    return replace(
+        g,
+        common=common,
+        carriers={**g.carriers, context.next_index(): np.sqrt(rest)},
+        split=left * g.split,
+        apart=left * g.apart,
+    )
 
 
 def _projected(table: Table, x: Signal, share: float, *, centred: bool) -> Table:

@@ -85,6 +85,7 @@ def averaged_back(
         rho_sample=sample,
         common=np.full_like(WEIGHTS, along) if along else None,
         split=g.split * _shared(x),
+        apart=g.apart,
         profile=profile,
         assumed=g.assumed,
     )
