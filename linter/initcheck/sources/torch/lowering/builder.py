@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from initcheck.sources.torch.built import RecordedTensor
     from initcheck.sources.torch.locate import Locator
+    from initcheck.sources.torch.lowering.pieces import Pieces
 
 __all__ = ["CONSTANT_LIMIT", "Builder"]
 
@@ -35,6 +36,7 @@ class Builder:
         parameters: Uses of parameters so far.
         constants: Constants that nodes read.
         choices: Index that the input picks -> from how many.
+        pieces: Value that was written part by part -> the parts.
     """
 
     def __init__(self, recorded: Mapping[str, RecordedTensor], locator: Locator) -> None:
@@ -44,6 +46,7 @@ class Builder:
         self.parameters = ParameterTable(recorded)
         self.constants: dict[str, Constant] = {}
         self.choices: dict[str, int] = {}
+        self.pieces: dict[str, Pieces] = {}
         self.locator = locator
         self._taken: set[str] = set()
 

@@ -14,6 +14,7 @@ from initcheck.sources.torch.lowering.builder import CONSTANT_LIMIT
 from initcheck.sources.torch.lowering.folding import SHAPE_ONLY, filled, fold, look_through
 from initcheck.sources.torch.lowering.gates import draw, emit_gated
 from initcheck.sources.torch.lowering.known import Activation, Gate, View
+from initcheck.sources.torch.lowering.pieces import Part, put, viewed
 from initcheck.sources.torch.lowering.table import find_handler
 from initcheck.sources.torch.schema import arguments_of, writes
 
@@ -56,12 +57,12 @@ _WEIGHT_FIRST = frozenset({"_embedding_bag", "embedding", "embedding_bag"})
 
 def walk(trace: Trace, build: Builder) -> None:
     """Lower every call of a trace whose inputs, parameters and constants the builder knows."""
-    bases: dict[str, str] = {}
+    memory = _Memory(trace)
     for call in trace.calls:
-        _visit(call, trace, build, bases)
+        _visit(call, trace, build, memory)
 
 
-def _visit(call: Call, trace: Trace, build: Builder, bases: dict[str, str]) -> None:
+def _visit(call: Call, trace: Trace, build: Builder, memory: _Memory) -> None:
     args, kwargs = _resolved(call.args, build), _resolved(dict(call.kwargs), build)
     results = tuple(trace.values[name] for name in call.outputs if name)
     if len(results) != len(call.outputs):
@@ -71,7 +72,7 @@ def _visit(call: Call, trace: Trace, build: Builder, bases: dict[str, str]) -> N
         build.known.update((output, known) for output, known in zip(call.outputs, found, strict=False) if output)
     elif call.outputs:
         _lower(bind(call, args, kwargs, results), build)
-    _follow_writes(call, build, bases, results)
+    memory.follow(call, build, results)
 
 
 def _without_node(call: Call, args: Any, kwargs: Mapping[str, Any], results: tuple[Value, ...]) -> list[Known] | None:
@@ -141,41 +142,62 @@ def _opaque(call: Bound, build: Builder) -> None:
     build.emit(call, Op.OPAQUE, names, outputs, weight=weight, layer=call.call.op, type=call.call.op)
 
 
-def _follow_writes(call: Call, build: Builder, bases: dict[str, str], results: tuple[Value, ...]) -> None:
-    """After an operation in place, the names of what it wrote stand for the result."""
-    func = call.func
-    if func is None or not call.outputs:
-        return
-    first = call.args[0] if call.args else None
-    if func.is_view and isinstance(first, Ref):
-        bases.update((output, bases.get(first.name, first.name)) for output in call.outputs)
-    for position, argument in enumerate(arguments_of(func)):
-        written = call.args[position] if position < len(call.args) else call.kwargs.get(argument.name)
-        if not writes(argument) or not isinstance(written, Ref):
-            continue
-        result = build.known.get(call.outputs[0])
-        if result is None or isinstance(result, torch.Tensor):
-            continue
-        build.known[written.name] = result
-        if isinstance(result, Gate):
-            continue
-        _overwrite_base(call, build, bases.get(written.name, ""), result, results)
+class _Memory:
+    """Which names share memory: views and the part of their base that they are."""
 
+    def __init__(self, trace: Trace) -> None:
+        self._shapes = trace.values
+        self._parts: dict[str, Part] = {}
 
-def _overwrite_base(
-    call: Call, build: Builder, base: str, result: Activation | View, results: tuple[Value, ...]
-) -> None:
-    """What a view was written through is changed in part: known no longer, but for its shape."""
-    if not base or not isinstance(result, Activation):
-        return
-    before = build.known[base]
-    shape = build.shape(before)
-    if shape == build.shape(result):
-        build.known[base] = result
-        return
-    value = Value(shape, results[0].dtype)
-    name = build.fresh(f"{base}:written")
-    inputs = [before.name] if isinstance(before, Activation) else []
-    bound = bind(call, (), {}, results)
-    build.emit(bound, Op.OPAQUE, (*inputs, result.name), (name,), layer=call.op, result=value, type=call.op)
-    build.known[base] = Activation(name)
+    def follow(self, call: Call, build: Builder, results: tuple[Value, ...]) -> None:
+        """After an operation in place, the names of what it wrote stand for the result."""
+        func = call.func
+        if func is None or not call.outputs:
+            return
+        first = call.args[0] if call.args else None
+        if func.is_view and isinstance(first, Ref):
+            self._view(call, first.name)
+        for position, argument in enumerate(arguments_of(func)):
+            written = call.args[position] if position < len(call.args) else call.kwargs.get(argument.name)
+            if not writes(argument) or not isinstance(written, Ref):
+                continue
+            result = build.known.get(call.outputs[0])
+            if result is None or isinstance(result, torch.Tensor):
+                continue
+            build.known[written.name] = result
+            part = self._parts.get(written.name)
+            if part is not None and isinstance(result, Activation):
+                self._write(call, build, part, result, results)
+
+    def _view(self, call: Call, source: str) -> None:
+        arguments = bind(call, call.args, call.kwargs, ()).arguments
+        before, shape = self._parts.get(source, Part(source)), self._shapes[source].shape or ()
+        kind = call.op.rpartition("::")[2]
+        for output in call.outputs:
+            if output:
+                self._parts[output] = viewed(kind, before, shape, self._shapes[output].shape or (), arguments)
+
+    def _write(self, call: Call, build: Builder, part: Part, result: Activation, results: tuple[Value, ...]) -> None:
+        """What a view was written through is changed in part."""
+        base, dtype = part.base, results[0].dtype
+        before = build.known[base]
+        shape = build.shape(before)
+        if shape == build.shape(result):
+            build.known[base] = result
+            return
+        bound = bind(call, (), {}, results)
+        try:
+            build.known[base] = put(bound, build, before, part, result, dtype)
+        except NotUnderstoodError:
+            self._forget(bound, build, base, result)
+
+    @staticmethod
+    def _forget(call: Bound, build: Builder, base: str, result: Activation) -> None:
+        """A base that was written in some other way is known no longer, but for its shape."""
+        before = build.known[base]
+        name = build.fresh(f"{base}:written")
+        inputs = [before.name] if isinstance(before, Activation) else []
+        value = Value(build.shape(before), call.result.dtype)
+        kind = call.call.op
+        build.emit(call, Op.OPAQUE, (*inputs, result.name), (name,), layer=kind, result=value, type=kind)
+        build.known[base] = Activation(name)
