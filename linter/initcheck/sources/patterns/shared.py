@@ -46,7 +46,7 @@ def share(nodes: Sequence[Node], outputs: Iterable[str], constants: Mapping[str,
 
 def _known(name: str, constants: Mapping[str, Constant]) -> Hashable:
     constant = constants.get(name)
-    return name if constant is None or constant.array.size > 1 else (constant.shape, constant.array.item())
+    return name if constant is None or constant.array.size != 1 else (constant.shape, constant.array.item())
 
 
 def _key(node: Node, inputs: tuple[Hashable, ...]) -> Hashable | None:

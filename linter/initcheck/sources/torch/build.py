@@ -13,6 +13,7 @@ from torch.utils import _device
 from torch.utils import _pytree as pytree
 
 from initcheck.errors import ModelLoadError
+from initcheck.sources.torch.attributes import register_attributes
 from initcheck.sources.torch.built import Built, RecordedTensor
 from initcheck.sources.torch.record import OutOfBudget, Recorder
 from initcheck.sources.torch.record_init import observed
@@ -145,6 +146,7 @@ def _call(
         module, inputs = _take_apart(recorder.watch(factory))
         if _is_lazy(module):
             _materialize(module, example if inputs is None else inputs)
+        register_attributes(module)
     inputs = _with_values(inputs, recorder)
     return Built(module, inputs, recorded_tensors(module, recorder), on_meta and _all_meta(module))
 

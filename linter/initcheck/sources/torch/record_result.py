@@ -33,6 +33,9 @@ __all__ = ["estimated", "recorded_tensors"]
 VALUES_LIMIT = 65536
 """Elements up to which fixed values are kept."""
 
+COMPLEX_LIMIT = 1 << 22
+"""The same for complex numbers, which have no law: angles of a rotary embedding are known by their values or not."""
+
 _WEIGHTS = ("{}", "parametrizations.{}.original", "parametrizations.{}.original1", "{}_v", "{}_orig")
 """Names under which the weight beside a bias is kept, parametrised ones included."""
 
@@ -159,12 +162,14 @@ def _from_sample(sample: torch.Tensor, shape: tuple[int, ...], fans: tuple[int, 
 
 def _fixed_values(tensor: torch.Tensor, mark: object, recorder: Recorder) -> np.ndarray | None:
     """Elements of a small tensor that are no draw."""
-    if tensor.numel() > VALUES_LIMIT or tensor.is_complex():
+    if tensor.numel() > (COMPLEX_LIMIT if tensor.is_complex() else VALUES_LIMIT):
         return None
     if isinstance(mark, Law) and mark.value is not None:
         return np.full(tuple(tensor.shape), mark.value, np.float64)
     real = recorder.mirror.real(tensor)
-    return real.detach().double().numpy() if real is not None else None
+    if real is None:
+        return None
+    return real.detach().to(torch.complex128 if real.is_complex() else torch.float64).numpy()
 
 
 def _estimate(tensor: torch.Tensor, fans: tuple[int, int]) -> tuple[Distribution, RowFacts | None]:

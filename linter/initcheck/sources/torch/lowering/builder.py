@@ -37,6 +37,7 @@ class Builder:
         constants: Constants that nodes read.
         choices: Index that the input picks -> from how many.
         pieces: Value that was written part by part -> the parts.
+        pairs: Complex value -> its real and imaginary parts, side by side along a last axis of two.
     """
 
     def __init__(self, recorded: Mapping[str, RecordedTensor], locator: Locator) -> None:
@@ -47,6 +48,7 @@ class Builder:
         self.constants: dict[str, Constant] = {}
         self.choices: dict[str, int] = {}
         self.pieces: dict[str, Pieces] = {}
+        self.pairs: dict[str, str] = {}
         self.locator = locator
         self._taken: set[str] = set()
 

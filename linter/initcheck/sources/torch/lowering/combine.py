@@ -11,6 +11,7 @@ import torch
 from initcheck.graph import Op, Value
 from initcheck.sources.torch.lowering.bound import Bound, NotUnderstoodError
 from initcheck.sources.torch.lowering.known import Activation
+from initcheck.sources.torch.lowering.pairs import rotate
 
 if TYPE_CHECKING:
     from initcheck.sources.torch.lowering.builder import Builder
@@ -31,6 +32,12 @@ def _binary(op: Op, *, swapped: bool = False) -> Handler:
         build.emit(call, op, names[::-1] if swapped else names, (call.output,))
 
     return lower
+
+
+def _product(call: Bound, build: Builder) -> None:
+    if call.result.dtype.startswith("complex"):
+        rotate(call, build)
+    _binary(Op.MUL)(call, build)
 
 
 def _times(call: Bound, build: Builder, known: Any, factor: float) -> str:
@@ -156,8 +163,8 @@ HANDLERS: dict[str, Handler] = {
     "maximum": _binary(Op.MAXIMUM),
     "min.other": _binary(Op.MINIMUM),
     "minimum": _binary(Op.MINIMUM),
-    "mul": _binary(Op.MUL),
-    "multiply": _binary(Op.MUL),
+    "mul": _product,
+    "multiply": _product,
     "rsub": _binary(Op.SUB, swapped=True),
     "stack": _stack,
     "sub": _binary(Op.SUB),

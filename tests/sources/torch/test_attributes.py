@@ -1,0 +1,77 @@
+"""Tensors that modules keep as plain attributes are known like buffers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from initcheck import Analysis, Op
+from initcheck.sources.torch.build import build
+from initcheck.sources.torch.load import load
+
+
+class Table(nn.Module):
+    """A plain tensor multiplies, picks, or masks."""
+
+    def __init__(self, use: str) -> None:
+        super().__init__()
+        self.first, self.head, self.use = nn.Linear(16, 16), nn.Linear(16, 4), use
+        self.table = {
+            "factor": 3.0 * torch.ones(8, 16),
+            "features": torch.randn(16, 16),
+            "order": torch.arange(16).flip(0),
+            "mask": torch.tril(torch.ones(8, 8)) == 0.0,
+        }[use]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = self.first(x)
+        if self.use == "factor":
+            y = y * self.table[: x.shape[1]]
+        elif self.use == "features":
+            y = y @ self.table
+        elif self.use == "order":
+            y = y[..., self.table]
+        else:
+            # Made on the CPU in the forward pass, as masks and positions are.
+            scores = y @ y.transpose(1, 2) / 4.0 + torch.zeros(8, 8)
+            y = scores.masked_fill(self.table, float("-inf")).softmax(-1) @ y
+        return self.head(y)
+
+
+@pytest.mark.parametrize("use", ["factor", "features", "order", "mask"])
+def test_what_a_plain_tensor_does_is_understood(use: str) -> None:
+    analysis = Analysis(load(lambda: (Table(use), torch.randn(4, 8, 16)), root=Path()))
+    assert not analysis.forward.guessed
+    assert all(node.op is not Op.OPAQUE for node in analysis.graph.nodes)
+    assert analysis.analysed_layers == analysis.weighted_layers
+
+
+def test_its_values_count() -> None:
+    analysis = Analysis(load(lambda: (Table("factor"), torch.randn(4, 8, 16)), root=Path()))
+    before, after = (
+        next(analysis.signal_out_of(node) for node in analysis.graph.nodes if node.op is op)
+        for op in (Op.LINEAR, Op.MUL)
+    )
+    assert before is not None
+    assert after is not None
+    assert after.mean_square == pytest.approx(9.0 * before.mean_square, rel=1e-3)
+
+
+def test_declared_examples_parameters_and_class_attributes_stay_what_they_are() -> None:
+    class Kept(nn.Linear):
+        shown: torch.Tensor | None = None
+
+        def __init__(self) -> None:
+            super().__init__(4, 4)
+            self.example_input = torch.zeros(2, 4)
+            self.shown = torch.ones(4)
+            self.hidden = torch.ones(4)
+            self.learned = torch.ones(4, requires_grad=True)
+
+    built = build(Kept, max_memory=1 << 30, root=Path())
+    assert set(built.parameters) == {"weight", "bias", "hidden"}
+    assert built.parameters["hidden"].is_buffer
+    assert {"example_input", "shown", "learned"} <= set(vars(built.module))
