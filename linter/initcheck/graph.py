@@ -67,6 +67,8 @@ class Op(StrEnum):
     * ``CUMULATE`` (x): sums up to every position along ``axis``, ``reverse``, ``exclusive``. ``TOP_K`` (x): values,
       indices; the ``count`` largest (smallest unless ``largest``) along ``axis``. ``SCATTER`` (x): rows of x at places
       that the input picks, zero elsewhere.
+    * ``STRAIGHT`` (value, through): a value with the response and the gradient of another, ``detached`` whether its own
+      is cut off for sure.
     * ``RANDOM`` (): numbers drawn in every pass, ``family`` normal | uniform | bernoulli, ``mean``, ``std``. ``REAL``
       (x): integers or truth values as real numbers.
     * ``RESHAPE``, ``TRANSPOSE`` (``permutation``), ``EXPAND`` (broadcast or tile), ``IDENTITY`` (x).
@@ -106,6 +108,7 @@ class Op(StrEnum):
     CUMULATE = "cumulate"
     TOP_K = "top_k"
     SCATTER = "scatter"
+    STRAIGHT = "straight"
     RANDOM = "random"
     REAL = "real"
 

@@ -37,6 +37,7 @@ from initcheck.signal.adjoints.shape import (
     SplitAdjoint,
     TransposeAdjoint,
 )
+from initcheck.signal.adjoints.straight import StraightAdjoint
 
 if TYPE_CHECKING:
     from initcheck.signal.adjoint import Adjoint
@@ -78,6 +79,7 @@ ADJOINTS: dict[Op, Adjoint] = {
     Op.CUMULATE: CumulateAdjoint(),
     Op.TOP_K: TopKAdjoint(),
     Op.SCATTER: ScatterAdjoint(),
+    Op.STRAIGHT: StraightAdjoint(),
     Op.RANDOM: SilentAdjoint(),
     Op.REAL: SilentAdjoint(),
 }

@@ -29,6 +29,7 @@ from initcheck.signal.laws.shape import (
     SplitLaw,
     TransposeLaw,
 )
+from initcheck.signal.laws.straight import StraightLaw
 
 if TYPE_CHECKING:
     from initcheck.signal.law import Law
@@ -70,6 +71,7 @@ LAWS: dict[Op, Law] = {
     Op.CUMULATE: CumulateLaw(),
     Op.TOP_K: TopKLaw(),
     Op.SCATTER: ScatterLaw(),
+    Op.STRAIGHT: StraightLaw(),
     Op.RANDOM: RandomLaw(),
     Op.REAL: RealLaw(),
 }

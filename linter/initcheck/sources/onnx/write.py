@@ -31,6 +31,7 @@ _FUNCTIONS = {
     "relu": "Relu",
     "selu": "Selu",
     "sigmoid": "Sigmoid",
+    "sign": "Sign",
     "softplus": "Softplus",
     "softsign": "Softsign",
     "tanh": "Tanh",

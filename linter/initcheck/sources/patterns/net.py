@@ -58,6 +58,15 @@ class Net:
             return None
         return node if not function or node.attributes.get("function") == function else None
 
+    def is_detached(self, name: str) -> bool:
+        """Whether no gradient goes through a value, as one of the copies on its way says."""
+        node = self._makers.get(name)
+        while node is not None and node.op is Op.IDENTITY:
+            if node.kind == "detach":
+                return True
+            node = self._makers.get(node.inputs[0])
+        return False
+
     def is_read_once(self, name: str) -> bool:
         """Whether one node alone reads a value, on whose way casts do not count."""
         while self._readers[name] == 1:

@@ -14,6 +14,7 @@ from torch.utils import _pytree as pytree
 
 from initcheck.sources.torch.dispatch import dispatch_trace
 from initcheck.sources.torch.export import export_trace
+from initcheck.sources.torch.functions import own_backwards
 from initcheck.sources.torch.record_seeds import seeded
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def trace_module(
     reasons: list[str] = []
     for position, (name, route) in enumerate(routes):
         try:
-            with restored(module):
+            with restored(module), own_backwards():
                 return route(), tuple(reasons)
         except Exception as error:
             if position == len(routes) - 1:

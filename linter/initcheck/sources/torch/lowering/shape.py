@@ -40,7 +40,8 @@ def _cast(call: Bound, build: Builder) -> None:
         raise NotUnderstoodError
     if x in build.choices:
         build.choices[call.output] = build.choices[x]
-    build.emit(call, Op.IDENTITY, (x,), (call.output,))
+    detached = call.call.op == "aten::detach"
+    build.emit(call, Op.IDENTITY, (x,), (call.output,), layer="detach" if detached else "")
 
 
 def _copied(call: Bound, build: Builder) -> None:
