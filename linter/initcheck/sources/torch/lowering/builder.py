@@ -37,6 +37,7 @@ class Builder:
         constants: Constants that nodes read.
         choices: Index that the input picks -> from how many.
         pieces: Value that was written part by part -> the parts.
+        packed: Elements of a packed sequence -> the padded sequence.
         pairs: Complex value -> its real and imaginary parts, side by side along a last axis of two.
     """
 
@@ -49,6 +50,7 @@ class Builder:
         self.choices: dict[str, int] = {}
         self.pieces: dict[str, Pieces] = {}
         self.pairs: dict[str, str] = {}
+        self.packed: dict[str, str] = {}
         self.locator = locator
         self._taken: set[str] = set()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from initcheck.graph import Op, Value
@@ -18,23 +19,52 @@ __all__ = ["HANDLERS"]
 
 def _recurrent(cell: str, activation: str) -> Callable[[Bound, Builder], None]:
     def lower(call: Bound, build: Builder) -> None:
-        if "batch_first" not in call.arguments:
+        if "batch_first" in call.arguments:
+            _lower(call, build, cell, activation, call["input"], call.result, call.output)
+            return
+        padded = build.packed.get(call["data"].name) if isinstance(call["data"], Activation) else None
+        if padded is None:
             # A packed sequence has lost its axes.
             raise NotUnderstoodError
-        _lower(call, build, cell, activation)
+        width = (call.result.shape or ())[-1:]
+        sequence = Value((*(build.values[padded].shape or ())[:-1], *width), call.result.dtype)
+        target = build.fresh(f"{call.output}:padded")
+        _lower(call, build, cell, activation, Activation(padded), sequence, target)
+        build.define(target, sequence)
+        if math.prod(sequence.shape or ()) == math.prod(call.result.shape or ()):
+            build.emit(call, Op.RESHAPE, (target,), (call.output,))
+        else:
+            build.emit(call, Op.SLICE, (target,), (call.output,), layer="slice", axes=(0, 1), dropped=(1,), starts=None)
+        build.packed[call.output] = target
 
     return lower
 
 
-def _lower(call: Bound, build: Builder, cell: str, activation: str) -> None:
+def _pack(call: Bound, build: Builder) -> None:
+    """A packed sequence, beside which the padded one is kept: every sample is judged as the longest one."""
+    x = build.activation(call, call["input"])
+    whole = math.prod(build.values[x].shape or ()) == math.prod(call.result.shape or ())
+    if whole:
+        build.emit(call, Op.RESHAPE, (x,), (call.output,))
+    else:
+        build.emit(call, Op.SLICE, (x,), (call.output,), layer="slice", axes=(0, 1), dropped=(1,), starts=None)
+    build.packed[call.output] = x
+
+
+def _unpack(call: Bound, build: Builder) -> None:
+    data = call["data"]
+    padded = build.packed.get(data.name) if isinstance(data, Activation) else None
+    if padded is None or build.values[padded].shape != call.result.shape:
+        raise NotUnderstoodError
+    build.emit(call, Op.IDENTITY, (padded,), (call.output,))
+
+
+def _lower(call: Bound, build: Builder, cell: str, activation: str, x: Any, sequence: Value, target: str) -> None:
     states = call["hx"] if isinstance(call["hx"], (list, tuple)) else (call["hx"],)
     directions = 2 if call["bidirectional"] else 1
     has_bias, count = bool(call["has_biases"]), int(call["num_layers"])
     weights = list(call["params"])
     per_direction = len(weights) // (count * directions)
-    x: Any = call["input"]
-    sequence = call.result
-    name = ""
     for layer in range(count):
         at = layer * directions * per_direction
         group = weights[at : at + directions * per_direction]
@@ -51,7 +81,7 @@ def _lower(call: Bound, build: Builder, cell: str, activation: str) -> None:
             *(build.weight(group[i], fans=(float(hidden), float(rows))) if has_bias else "" for i in (2, 3)),
         ]
         names += [build.operand(state) for state in states if isinstance(state, Activation)]
-        outputs = (call.output,) if last else (build.temporary(call)[0],)
+        outputs = (target,) if last else (build.temporary(call)[0],)
         extra = [output for output in call.call.outputs[1:] if output] if last else []
         build.emit(
             call,
@@ -109,6 +139,8 @@ def _cell(cell: str, activation: str) -> Callable[[Bound, Builder], None]:
 
 
 HANDLERS = {
+    "_pack_padded_sequence": _pack,
+    "_pad_packed_sequence": _unpack,
     "gru_cell": _cell("gru", "tanh"),
     "lstm_cell": _cell("lstm", "tanh"),
     "rnn_relu_cell": _cell("rnn", "relu"),

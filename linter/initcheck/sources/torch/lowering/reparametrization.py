@@ -9,6 +9,8 @@ import torch
 from initcheck.sources.torch.lowering.known import View, root_view
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from initcheck.graph import Value
     from initcheck.sources.torch.calls import Call
     from initcheck.sources.torch.lowering.known import Known
@@ -22,8 +24,18 @@ def normalised(call: Call, args: Any, results: tuple[Value, ...]) -> list[Known]
     if name in {"_weight_norm", "_weight_norm_interface"}:
         return _weight_norm(call, args)
     if name == "div" and call.module_type.endswith("parametrizations._SpectralNorm"):
-        return _spectral_norm(args, results)
+        return _spectral_norm(args, results, _largest)
+    if name == "div" and _is_hooked(args):
+        return _spectral_norm(args, results, _one_iteration)
     return None
+
+
+def _is_hooked(args: Any) -> bool:
+    """Whether a weight is divided by one number computed from it and others: ``nn.utils.spectral_norm``, a hook."""
+    weight, divisor = args[:2] if len(args) == 2 else (None, None)
+    if not isinstance(weight, View) or not isinstance(divisor, View):
+        return False
+    return weight.origin.endswith("_orig") and not weight.computed and divisor.computed and divisor.shape == ()
 
 
 def _weight_norm(call: Call, args: Any) -> list[Known] | None:
@@ -36,15 +48,32 @@ def _weight_norm(call: Call, args: Any) -> list[Known] | None:
     return [direction, *(length for _ in call.outputs[1:])]
 
 
-def _spectral_norm(args: Any, results: tuple[Value, ...]) -> list[Known] | None:
-    """W / sigma(W): the power iteration that runs when the layer is made has found the largest singular value."""
+def _spectral_norm(
+    args: Any, results: tuple[Value, ...], norm: Callable[[torch.Tensor], torch.Tensor]
+) -> list[Known] | None:
+    """W / sigma(W), by the largest singular value or an estimate of it."""
     weight = args[0]
     if not isinstance(weight, View):
         return None
 
     def load() -> torch.Tensor | None:
         tensor = weight.load()
-        return None if tensor is None else tensor / torch.linalg.matrix_norm(tensor.float().flatten(1), 2)
+        return None if tensor is None else tensor / norm(tensor.float().flatten(1))
 
     value = results[0]
     return [root_view(weight.origin, value.shape or (), value.dtype, load, computed=True)]
+
+
+def _largest(matrix: torch.Tensor) -> torch.Tensor:
+    """What the power iteration has found that runs when a parametrised layer is made."""
+    norm: torch.Tensor = torch.linalg.matrix_norm(matrix, 2)
+    return norm
+
+
+def _one_iteration(matrix: torch.Tensor) -> torch.Tensor:
+    """What the hook finds in its first forward pass: one step of the power iteration from a random vector u.
+
+    |W Wᵀ u| / |Wᵀ u|, as the root of the ratio of both mean squares.
+    """
+    ratio: torch.Tensor = torch.linalg.matrix_norm(matrix @ matrix.T) / torch.linalg.matrix_norm(matrix)
+    return ratio

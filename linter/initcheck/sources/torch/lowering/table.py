@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from initcheck.sources.torch.lowering import (
     attention,
+    columns,
     combine,
     convolution,
     einsum,
@@ -31,6 +32,7 @@ __all__ = ["HANDLERS", "find_handler"]
 
 HANDLERS: dict[str, Callable[[Bound, Builder], None]] = {
     **attention.HANDLERS,
+    **columns.HANDLERS,
     **combine.HANDLERS,
     **convolution.HANDLERS,
     **einsum.HANDLERS,
