@@ -79,7 +79,10 @@ class WidthReciprocalSum:
         """One finding per segment whose widths are too small for its depth."""
         bounds = self.bounds[analysis.optimizer]
         for segment in analysis.typical.segments:
-            severity = bounds.judge(segment.log_length_variance / VARIANCE_PER_BETA)
+            # What products make of widths is not known where one of their operands was not understood.
+            variance = segment.log_length_variance
+            known = sum(_shares(analysis, segment).values()) if segment.assumed else variance
+            severity = bounds.judge(min(variance, known) / VARIANCE_PER_BETA)
             if severity is not Severity.OFF:
                 yield self._finding(analysis, segment, severity, bounds)
 

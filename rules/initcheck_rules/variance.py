@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from initcheck import Bounds, Op, Optimizer, Severity
+from initcheck import Bounds, Op, Optimizer, Quantity, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,19 +32,38 @@ batch normalisation start at 4.7 and not at 15.
 """
 
 
+_PRODUCTS = frozenset({Op.MUL, Op.DIV, Op.MATMUL})
+
+
 def inference_norms(analysis: Analysis) -> tuple[Node, ...]:
     """Batch normalisations that use stored statistics which no training has touched: mean 0, variance 1."""
     return tuple(node for node in analysis.graph.nodes if node.op is Op.NORMALIZE and _untouched(analysis, node))
 
 
 def capped(analysis: Analysis, segment: Segment, severity: Severity) -> Severity:
-    """At most a note where a normalisation of the training network does not act in the graph at hand."""
+    """At most a note where a normalisation of the training network does not act in the graph at hand.
+
+    So it is where most of what is found comes from products of values of which one rests on an operation that was not
+    understood: layers and functions act on a guess as they would on the value, products square what is wrong with it.
+    """
     if severity is Severity.OFF:
         return severity
+    if segment.assumed and 2.0 * abs(_by_products(analysis, segment)) > abs(segment.signal_gain):
+        return Severity.NOTE
     norms = inference_norms(analysis)
     signals = (analysis.signal_out_of(node) for node in norms)
     inside = any(signal is not None and signal.segment == segment.index for signal in signals)
     return Severity.NOTE if inside or analysis.graph.folded_normalization else severity
+
+
+def _by_products(analysis: Analysis, segment: Segment) -> float:
+    """Decades that products and quotients of values add in a segment."""
+    products = {node.name for node in analysis.graph.nodes if node.op in _PRODUCTS}
+    return math.fsum(
+        entry.amount
+        for entry in analysis.forward.ledger
+        if entry.segment == segment.index and entry.quantity is Quantity.SIGNAL and entry.node in products
+    )
 
 
 def signal_loss(segment: Segment) -> float:

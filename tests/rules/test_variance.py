@@ -138,6 +138,20 @@ def test_after_an_unknown_operation_findings_are_assumed() -> None:
     assert unknown.layers == ("warp",)
 
 
+@pytest.mark.parametrize("understood", [True, False])
+def test_what_products_make_of_a_guess_is_a_note(understood: bool) -> None:
+    b = Builder((32, 16))
+    x = b.linear(b.x, 16, "kaiming_normal(gain=2)")
+    if not understood:
+        x = b.node(Op.OPAQUE, (x,), b.shape(x), {"type": "example.Warp"})
+    for _ in range(4):
+        # Squares of squares: a length twice as large at the start is 2^16 times as large at the end.
+        x = b.combine(Op.MUL, x, x)
+    graph = b.graph(b.linear(x, 10))
+    (finding,) = findings("INI102", graph)
+    assert finding.severity is (Severity.ERROR if understood else Severity.NOTE)
+
+
 def test_an_unknown_operation_that_gives_integers_hides_nothing() -> None:
     b = Builder()
     scores = b.linear(b.activation(b.linear(b.x, 64)), 10)

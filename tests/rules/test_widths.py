@@ -7,7 +7,7 @@ import re
 import pytest
 from rule_networks import findings, mlp, reported
 
-from initcheck import Optimizer, Severity
+from initcheck import Builder, Op, Optimizer, Severity
 
 
 @pytest.mark.parametrize(("width", "depth"), [(24, 120), (18, 90)])
@@ -51,3 +51,17 @@ def test_adam_has_wider_bounds() -> None:
 def test_width_growing_with_depth_is_clean() -> None:
     for depth in (20, 60, 100):
         assert reported(mlp([depth] * depth)) == []
+
+
+@pytest.mark.parametrize("understood", [True, False])
+def test_what_products_make_of_widths_is_not_judged_on_a_guess(understood: bool) -> None:
+    b = Builder((32, 8))
+    first = b.linear(b.x, 8, "kaiming_normal")
+    if not understood:
+        first = b.node(Op.OPAQUE, (first,), b.shape(first), {"type": "example.Warp"})
+    x = first
+    for _ in range(10):
+        # Each factor brings the fluctuation of the first layer's length with it, once more.
+        x = b.linear(b.combine(Op.MUL, x, first), 8, "kaiming_normal")
+    graph = b.graph(b.linear(x, 10))
+    assert bool(findings("INI301", graph)) is understood
