@@ -147,10 +147,32 @@ class Packed(nn.Module):
 
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN])
-def test_a_packed_sequence_is_said_to_be_not_understood(kind: type[nn.RNNBase]) -> None:
+def test_a_packed_sequence_of_any_lengths_is_a_layer(kind: type[nn.RNNBase]) -> None:
     graph = graph_of(as_built(Packed(kind), (torch.randn(2, 5, 4), torch.tensor([5, 3]))), root=HERE)
-    [node] = [node for node in graph.nodes if node.path == "rnn" and node.op is Op.OPAQUE]
-    assert node.attributes["type"] in {"aten::lstm", "aten::gru", "aten::rnn_tanh"}
+    assert [(node.op, node.path) for node in graph.nodes if node.op in {Op.OPAQUE, Op.RECURRENT}] == [
+        (Op.RECURRENT, "rnn")
+    ]
+    assert graph.values[graph.main_output].shape == (8, 6)
+
+
+class Derivative(nn.Module):
+    """A network that returns its derivative by its input as well, as those of differential equations do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(2, 8), nn.Tanh(), nn.Linear(8, 1))
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        x = x.requires_grad_(requires_grad=True)
+        y = self.layers(x)
+        return y, torch.autograd.grad(y.sum(), x, create_graph=True)[0]
+
+
+def test_a_forward_pass_may_differentiate() -> None:
+    graph = graph_of(as_built(Derivative(), torch.randn(4, 2)), root=HERE)
+    assert [node.path for node in graph.nodes if node.op is Op.LINEAR][:2] == ["layers.0", "layers.2"]
+    assert graph.values[graph.outputs[0]].shape == (4, 1)
+    assert graph.values[graph.outputs[1]].shape == (4, 2)
 
 
 class Caching(nn.Module):

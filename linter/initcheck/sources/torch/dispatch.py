@@ -67,7 +67,12 @@ DROPOUTS: dict[Callable[..., Any], Any] = {
 
 
 def dispatch_trace(
-    module: torch.nn.Module, example: Example, tensors: Mapping[str, torch.Tensor], *, fake: bool
+    module: torch.nn.Module,
+    example: Example,
+    tensors: Mapping[str, torch.Tensor],
+    *,
+    fake: bool,
+    gradients: bool = False,
 ) -> Trace:
     """Run a module once and write down its operations.
 
@@ -77,6 +82,7 @@ def dispatch_trace(
         tensors: What to use for its parameters and buffers, by name (tied ones share a tensor); those of the fake route
             are fake and belong to the active ``FakeTensorMode``.
         fake: Whether that is so: nothing is computed then.
+        gradients: Whether the module may differentiate (a network that returns its derivative by its input).
 
     Raises:
         Exception: Whatever the module raises.
@@ -95,7 +101,7 @@ def dispatch_trace(
     for index, leaf in enumerate(leaves):
         trace.inputs.append(recorder.name(leaf, f"input_{index}" if index else "input"))
     with ExitStack() as stack:
-        stack.enter_context(torch.no_grad())
+        stack.enter_context(torch.set_grad_enabled(gradients))
         if mode is not None:
             stack.enter_context(mode)
         for path, child in module.named_modules():

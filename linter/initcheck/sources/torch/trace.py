@@ -50,6 +50,7 @@ def trace_module(
     routes: list[tuple[str, Callable[[], Trace]]] = [
         ("torch.export", lambda: export_trace(module, example.on(device))),
         ("fake tensors", lambda: _on_fake(module, example)),
+        ("fake tensors with gradients", lambda: _on_fake(module, example, gradients=True)),
     ]
     if real is not None:
         routes.append(("a small input", lambda: _on_real(module, example, real)))
@@ -128,9 +129,9 @@ def fake_tensors(module: torch.nn.Module, mode: Any) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def _on_fake(module: torch.nn.Module, example: Example) -> Trace:
+def _on_fake(module: torch.nn.Module, example: Example, *, gradients: bool = False) -> Trace:
     mode = FakeTensorMode(allow_non_fake_inputs=True)
-    return dispatch_trace(module, example, fake_tensors(module, mode), fake=True)
+    return dispatch_trace(module, example, fake_tensors(module, mode), fake=True, gradients=gradients)
 
 
 def _on_real(module: torch.nn.Module, example: Example, real: Tensors) -> Trace:
