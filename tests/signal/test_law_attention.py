@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from sampling import assert_agreement
+from torch import nn
 
+from initcheck.analysis import Analysis
 from initcheck.builder import Builder
-from initcheck.graph import Op
+from initcheck.graph import Axis, Op
+from initcheck.signal.law import Context, Moments
+from initcheck.sources.torch.load import load
 
 WIDTH, HEADS, TOKENS, BATCH = 128, 4, 12, 8
 PART = WIDTH // HEADS
@@ -133,3 +139,40 @@ def test_block(post: bool) -> None:
         x = b.normalize(x, "layer") if post else x
         values.append(x)
     assert_agreement(b.graph(x), *values, repeats=24, decades=0.1, correlation=0.1)
+
+
+def test_values_that_sum_to_zero_over_positions() -> None:
+    """Uniform attention averages them to nothing, not to less: circular convolutions keep the sum."""
+    graph = load(lambda: (Centred(), torch.randn(2, 96, 7)), root=Path())
+    forward = Analysis(graph).forward
+    (mixed,) = (node for node in graph.nodes if node.op is Op.ATTENTION)
+    value, signal = forward.signals[mixed.inputs[2]], forward.signals[mixed.outputs[0]]
+    assert value is not None
+    assert signal is not None
+    assert value.source.rho_position < 0.0
+    # Logits of variance 1/9 leave a little of every token beside the mean.
+    assert 0.0 <= signal.mean_square < 0.05 * value.mean_square
+
+
+class Centred(nn.Module):
+    """A series less its mean over time, through a circular convolution, into attention."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Conv1d(7, 64, 3, padding=1, padding_mode="circular", bias=False)
+        self.attention = nn.MultiheadAttention(64, 4, bias=False, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = (x - x.mean(1, keepdim=True)) / (x.var(1, keepdim=True, unbiased=False) + 1e-5).sqrt()
+        y = self.embed(x.transpose(1, 2)).transpose(1, 2)
+        mixed: torch.Tensor = self.attention(y, y, y, need_weights=False)[0]
+        return mixed
+
+
+def test_no_two_of_many_positions_are_more_opposed_than_all_can_be() -> None:
+    context = Context(values={}, typical=False, skip_index={})
+    axes = (Axis.BATCH, Axis.POSITION, Axis.FEATURE)
+    moments = Moments(1.0, 0.0, -0.5, 0.0, 1.0)
+    for tokens, expected in ((2, -0.5), (11, -0.1), (96, -1.0 / 95.0)):
+        signal = context.create(moments, context.root(1.0), shape=(2, tokens, 8), axes=axes)
+        assert signal.pair_position == pytest.approx(expected)

@@ -232,7 +232,9 @@ class Context:
         variance = max(mean_square - mean * mean, 0.0)
         base, powers = _shape_base(mean, variance, None if marginal is None else marginal.table)
         slope = _ONE if marginal is None else marginal.slope
-        rho_position = _rho(moments.pair_position, mean, variance, powers)
+        # T values of which each two have a correlation below -1/(T-1) do not exist: their sum has a square.
+        lowest = -1.0 / max(_count(shape, axes, Axis.POSITION) - 1.0, 1.0)
+        rho_position = max(_rho(moments.pair_position, mean, variance, powers), lowest)
         respond_alike = 1.0 if marginal is None else pair_moment(hermite_powers(slope), rho_position)
         perturbation = min(max(moments.perturbation, 0.0), _LARGEST)
         rho_perturbation = _share(moments.pair_perturbation, moments.perturbation * respond_alike)

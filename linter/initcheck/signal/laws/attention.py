@@ -181,6 +181,7 @@ def mixed(mixing: Mixing, queries: int, values: Signal, shape: tuple[int, ...], 
     found = overlaps(mixing.logits, queries, values.shape[-2], mixing.profile, values.profile)
     spread = max(moments.mean_square - moments.pair_position, 0.0)
     rows = moments.mean_square * found.same + moments.pair_position * (found.whole - found.same)
+    rows = np.maximum(rows, 0.0)
     square, profile = levelled(rows[:, None] if len(shape) > 1 else rows)
     profile = padded(profile, len(shape))
     unequal = pair_share(profile, queries) or 1.0
