@@ -117,3 +117,33 @@ def test_a_hook_that_divides_by_the_spectral_norm() -> None:
     assert law is not None
     assert law.variance == pytest.approx(np.mean(sampled), rel=0.2)
     assert np.std(sampled) < 0.2 * np.mean(sampled)
+
+
+@pytest.mark.parametrize(
+    ("size", "goal", "kind", "decades"),
+    [
+        (8, 6, nn.AdaptiveAvgPool2d, 0.05),
+        (10, 3, nn.AdaptiveAvgPool2d, 0.05),
+        (1, 7, nn.AdaptiveAvgPool2d, 0.05),
+        (8, 6, nn.AdaptiveMaxPool2d, 0.05),
+        (10, 3, nn.AdaptiveMaxPool2d, 0.05),
+        # Windows of one and of two entries by turns are all taken as of one.
+        (4, 7, nn.AdaptiveAvgPool2d, 0.15),
+    ],
+)
+def test_adaptive_pooling_to_any_size(size: int, goal: int, kind: type[nn.Module], decades: float) -> None:
+    def factory() -> nn.Module:
+        return nn.Sequential(nn.Conv2d(16, 64, 3, padding=1), nn.ReLU(), kind(goal), nn.Conv2d(64, 8, 1))
+
+    lengths = []
+    for seed in range(20):
+        torch.manual_seed(seed)
+        with torch.no_grad():
+            lengths.append(factory()[:3](torch.randn(4, 16, size, size)).pow(2).mean().item())
+    analysis = Analysis(load(lambda: (factory(), torch.randn(2, 16, size, size)), root=Path()))
+    assert not analysis.forward.guessed
+    pooled = [node for node in analysis.graph.nodes if node.path == "2"][-1]
+    signal = analysis.signal_out_of(pooled)
+    assert signal is not None
+    assert signal.shape == (2, 64, goal, goal)
+    assert np.log10(signal.mean_square) == pytest.approx(np.log10(np.mean(lengths)), abs=decades)

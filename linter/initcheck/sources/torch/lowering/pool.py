@@ -74,9 +74,12 @@ def _adaptive(function: str, axes: int) -> Handler:
         if before == after:
             build.emit(call, Op.IDENTITY, (x,), (call.output,))
             return
-        if any(size % goal for size, goal in zip(before, after, strict=True)):
-            raise NotUnderstoodError
-        kernel = tuple(size // goal for size, goal in zip(before, after, strict=True))
+        kernel = tuple(map(_typical, before, after))
+        laid = tuple(goal * width for goal, width in zip(after, kernel, strict=True))
+        if laid != before:
+            # Windows that overlap, or of which some are smaller: neighbours are repeated to fill windows of one size.
+            target, value = build.temporary(call, Value((*shape[:-axes], *laid), call.result.dtype))
+            x = build.emit(call, Op.RESIZE, (x,), (target,), result=value, mode="nearest")
         build.emit(
             call,
             Op.POOL_AVERAGE if function == "mean" else Op.POOL_MAX,
@@ -91,6 +94,12 @@ def _adaptive(function: str, axes: int) -> Handler:
         )
 
     return lower
+
+
+def _typical(size: int, goal: int) -> int:
+    """Entries of the windows from floor(i n/m) to ceil((i + 1) n/m), by the mean of what averaging leaves, 1/k."""
+    windows = (-(-(at + 1) * size // goal) - at * size // goal for at in range(goal))
+    return max(round(goal / sum(1.0 / width for width in windows)), 1)
 
 
 def _reduction(function: str) -> Handler:
