@@ -147,3 +147,20 @@ def test_adaptive_pooling_to_any_size(size: int, goal: int, kind: type[nn.Module
     assert signal is not None
     assert signal.shape == (2, 64, goal, goal)
     assert np.log10(signal.mean_square) == pytest.approx(np.log10(np.mean(lengths)), abs=decades)
+
+
+def test_a_window_larger_than_the_image_averages_all_of_it() -> None:
+    def factory(*, whole: bool) -> nn.Module:
+        pool = nn.AdaptiveAvgPool2d(1) if whole else nn.AvgPool2d(640, ceil_mode=True)
+        return nn.Sequential(nn.Conv2d(16, 64, 3, padding=1), nn.ReLU(), pool, nn.Flatten(), nn.Linear(64, 8))
+
+    one, other = (
+        Analysis(load(lambda whole=whole: (factory(whole=whole), torch.randn(2, 16, 7, 7)), root=Path()))
+        for whole in (False, True)
+    )
+    mine, theirs = (item.forward.signals[item.graph.main_output] for item in (one, other))
+    assert mine is not None
+    assert theirs is not None
+    assert mine.mean_square == pytest.approx(theirs.mean_square, rel=1e-3)
+    before, after = (item.backward.gradients[item.graph.inputs[0]].mean_square for item in (one, other))
+    assert before == pytest.approx(after, rel=1e-3)

@@ -169,7 +169,9 @@ def _scatter(profile: Profile, before: tuple[int, ...], geometry: Geometry) -> S
     size = [max(span, a + n) for span, a, n in zip(spans, lead, before, strict=True)]
     inside = tuple(slice(a, a + n) for a, n in zip(lead, before, strict=True))
     total, pairs = np.zeros(before), 0.0
-    for tap in product(*(range(k) for k in kernel)):
+    # What lies beyond the input is sent nowhere.
+    reached = (min(k, -(-(a + n) // d)) for k, a, n, d in zip(kernel, lead, before, dilations, strict=True))
+    for tap in product(*map(range, reached)):
         canvas = np.zeros(size)
         canvas[
             tuple(

@@ -27,6 +27,10 @@ def _pool(op: Op, axes: int) -> Handler:
         strides = per_axis(call["stride"], axes) if call["stride"] else kernel
         dilations = per_axis(call.get("dilation", 1), axes)
         padding = per_axis(call["padding"], axes)
+        # With ceil_mode a window may be larger than all there is, and an average is that of what there is.
+        kernel = tuple(
+            min(size, whole + 2 * before) for size, whole, before in zip(kernel, shape[-axes:], padding, strict=True)
+        )
         ends = [
             # Rounding up lets the last window hang over.
             max((out - 1) * stride + (size - 1) * dilation + 1 - whole - before, before)
