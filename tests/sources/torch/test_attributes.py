@@ -75,3 +75,22 @@ def test_declared_examples_parameters_and_class_attributes_stay_what_they_are() 
     assert set(built.parameters) == {"weight", "bias", "hidden"}
     assert built.parameters["hidden"].is_buffer
     assert {"example_input", "shown", "learned"} <= set(vars(built.module))
+
+
+def test_a_forward_pass_may_put_something_else_in_its_place() -> None:
+    class Reset(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.loss, self.seen = nn.Linear(4, 4), torch.tensor(0.0), torch.tensor(0.0)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            self.loss = 0.0
+            self.seen = "nothing"
+            y = self.layer(x)
+            self.loss = self.loss + y.mean()
+            return y + self.loss
+
+    setter = nn.Module.__setattr__
+    graph = load(lambda: (Reset(), torch.randn(2, 4)), root=Path())
+    assert [node.path for node in graph.nodes if node.op is Op.LINEAR] == ["layer"]
+    assert nn.Module.__setattr__ is setter

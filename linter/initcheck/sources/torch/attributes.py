@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
 import torch
 
 from initcheck.sources.torch.inputs import DECLARED
 
-__all__ = ["register_attributes"]
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["reassignable", "register_attributes"]
 
 
 def register_attributes(module: torch.nn.Module) -> None:
@@ -25,3 +31,24 @@ def register_attributes(module: torch.nn.Module) -> None:
                 vars(child)[name] = value
             else:
                 child.register_buffer(name, value, persistent=False)
+
+
+@contextmanager
+def reassignable() -> Iterator[None]:
+    """Let a forward pass put a number where a tensor was, as it may in a plain attribute (``self.loss = 0.0``)."""
+    original = torch.nn.Module.__setattr__
+
+    def assign(self: torch.nn.Module, name: str, value: Any) -> None:
+        if name in vars(self).get("_buffers", {}):
+            if value is not None and not isinstance(value, (torch.Tensor, torch.nn.Module)):
+                # In front of the buffer, whose place whoever exchanges it for the pass will look for.
+                vars(self)[name] = value
+                return
+            vars(self).pop(name, None)
+        original(self, name, value)
+
+    setattr(torch.nn.Module, "__setattr__", assign)  # noqa: B010 - a method is exchanged for a while
+    try:
+        yield
+    finally:
+        setattr(torch.nn.Module, "__setattr__", original)  # noqa: B010

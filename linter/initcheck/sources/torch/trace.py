@@ -12,6 +12,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils import _pytree as pytree
 
+from initcheck.sources.torch.attributes import reassignable
 from initcheck.sources.torch.dispatch import dispatch_trace
 from initcheck.sources.torch.export import export_trace
 from initcheck.sources.torch.functions import own_backwards
@@ -154,7 +155,8 @@ def restored(module: torch.nn.Module) -> Iterator[None]:
     """
     before = [(child, dict(vars(child)), _contents(child)) for child in module.modules()]
     try:
-        yield
+        with reassignable():
+            yield
     finally:
         for child, attributes, contents in before:
             vars(child).clear()
