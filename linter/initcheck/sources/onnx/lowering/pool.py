@@ -23,14 +23,13 @@ def _pool(op: Op, layer: str) -> Callable[[Call, Builder], None]:
         if not kernel:
             raise NotUnderstoodError
         shape = build.shape_of(call.input(0))
+        window = read_window(call, kernel, shape)
         if shape is not None and len(shape) == len(kernel) + 2:
             # With ceil_mode a window may be larger than all there is, and an average is that of what there is.
-            pads = call.ints("pads") or (0,) * (2 * len(kernel))
-            around = [before + after for before, after in zip(pads, pads[len(kernel) :], strict=False)]
-            kernel = tuple(
-                min(size, whole + extra) for size, whole, extra in zip(kernel, shape[2:], around, strict=True)
+            window["kernel"] = tuple(
+                min(size, whole + sum(around))
+                for size, whole, around in zip(window["kernel"], shape[2:], window["padding"], strict=True)
             )
-        window = read_window(call, kernel, shape)
         build.emit(
             call,
             op,
