@@ -4,9 +4,9 @@
 
 A model tags each of 16 tokens, drawn from 16 words of 4 classes: with the class of the token itself (``own``), of the
 first token (``first``), of the token before (``previous``), or of the most frequent class of the sample, one label for
-all (``majority``). It starts if its accuracy over 16 batches reaches 0.5 (chance 0.25) within 600 steps of 32 samples
-at one of the rates tried, seed by seed. These are the trained networks on which the bounds of INI504 and the severities
-of INI505 rest.
+all (``majority``). It starts if its accuracy over 16 batches reaches 0.5 (chance 0.25) within 11 epochs of 56 batches
+of 32 samples, at one of the rates tried, seed by seed. initcheck judges with the bounds for SGD. These are the trained
+networks on which the bounds of INI504 and the severities of INI505 rest.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ class Op(StrEnum):
       indices; the ``count`` largest (smallest unless ``largest``) along ``axis``. ``SCATTER`` (x): rows of x at places
       that the input picks, zero elsewhere.
     * ``STRAIGHT`` (value, through): a value with the response and the gradient of another, ``detached`` whether its own
-      is cut off for sure.
+      is cut off for sure, ``looked_up`` whether it is rows of a table.
     * ``RANDOM`` (): numbers drawn in every pass, ``family`` normal | uniform | bernoulli, ``mean``, ``std``. ``REAL``
       (x): integers or truth values as real numbers.
     * ``RESHAPE``, ``TRANSPOSE`` (``permutation``), ``EXPAND`` (broadcast or tile), ``IDENTITY`` (x).

@@ -82,13 +82,13 @@ class WidthReciprocalSum:
             # What products make of widths is not known where one of their operands was not understood.
             variance = segment.log_length_variance
             known = sum(_shares(analysis, segment).values()) if segment.assumed else variance
-            severity = bounds.judge(min(variance, known) / VARIANCE_PER_BETA)
-            if severity is not Severity.OFF:
-                yield self._finding(analysis, segment, severity, bounds)
+            variance = min(variance, known)
+            if bounds.judge(variance / VARIANCE_PER_BETA) is not Severity.OFF:
+                yield self._finding(analysis, segment, variance, bounds)
 
-    def _finding(self, analysis: Analysis, segment: Segment, severity: Severity, bounds: Bounds) -> Finding:
-        beta = segment.log_length_variance / VARIANCE_PER_BETA
-        deviation = math.sqrt(segment.log_length_variance) / math.log(10.0)
+    def _finding(self, analysis: Analysis, segment: Segment, variance: float, bounds: Bounds) -> Finding:
+        beta = variance / VARIANCE_PER_BETA
+        deviation = math.sqrt(variance) / math.log(10.0)
         shares = _shares(analysis, segment)
         reached = bounds.error if beta >= bounds.error else bounds.warning
         layers = [layer for layer in analysis.layers if layer.path in shares]
@@ -96,7 +96,7 @@ class WidthReciprocalSum:
         return Finding(
             code=self.code,
             name=self.name,
-            severity=severity,
+            severity=bounds.judge(beta),
             failure_mode=self.failure_mode,
             message=(
                 f"widths give a sum of reciprocals β = {beta:.1f} over {count_of(len(shares), 'layer')} "

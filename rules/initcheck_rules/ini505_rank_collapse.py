@@ -170,9 +170,9 @@ def _cosine(analysis: Analysis, facts: AttentionFacts) -> float | None:
 
 
 def _answers_per_token(analysis: Analysis) -> bool:
-    """Whether the main output has positions, so that it has to tell them apart."""
+    """Whether the main output has positions, so that it has to tell them apart; so if nothing is known of it."""
     signal = analysis.forward.signals.get(analysis.graph.main_output)
-    return signal is not None and signal.positions > 1
+    return signal is None or signal.positions > 1
 
 
 def _nines(cosine: float) -> float:

@@ -147,6 +147,38 @@ def test_codes_answer_as_what_they_stand_for() -> None:
     assert node.inputs[0] not in gradients
 
 
+def test_a_value_that_answers_by_itself_keeps_its_length() -> None:
+    class Teacher(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.student, self.teacher, self.head = (nn.Linear(64, 64) for _ in range(3))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.student(x)
+            return self.head(y + (1000.0 * self.teacher(x) - y).detach())
+
+    analysis = Analysis(load(lambda: (Teacher(), torch.randn(8, 64)), root=Path()))
+    (node,) = (node for node in analysis.graph.nodes if node.op is Op.STRAIGHT)
+    value, through, result = (
+        analysis.forward.signals[name] for name in (node.inputs[0], node.inputs[1], node.outputs[0])
+    )
+    assert value is not None
+    assert through is not None
+    assert result is not None
+    assert result.mean_square == pytest.approx(value.mean_square)
+    assert result.gain == pytest.approx(through.gain)
+    gradients = analysis.backward.gradients
+    assert gradients[node.inputs[1]].mean_square == pytest.approx(gradients[node.outputs[0]].mean_square)
+
+
+def test_a_learned_token_in_place_of_a_value_is_no_estimator() -> None:
+    b = Builder((8, 32))
+    x = b.linear(b.x, 32)
+    token = b.parameter("token", (8, 32), "normal(0, 1)")
+    graph = b.graph(b.linear(b.add(x, b.combine(Op.SUB, token, x)), 4))
+    assert all(node.op is not Op.STRAIGHT for node in through_onnx(graph).nodes)
+
+
 def test_functions_are_put_back() -> None:
     before = torch.autograd.Function.apply.__func__
     graph_of(Sign.apply)

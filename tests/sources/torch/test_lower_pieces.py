@@ -137,3 +137,19 @@ def test_a_part_of_a_part_is_not_understood() -> None:
     found = analysis(corner)
     assert [node.attributes["type"] for node in found.graph.nodes if node.op is Op.OPAQUE] == ["aten::copy_"]
     assert found.forward.guessed
+
+
+def test_a_part_of_a_transpose_is_not_understood() -> None:
+    class Square(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer = nn.Linear(8, 8)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.layer(x).clone()
+            y.mT[:, :2] *= 10.0
+            return y
+
+    found = Analysis(load(lambda: (Square(), torch.randn(4, 8, 8)), root=Path()))
+    assert [node.attributes["type"] for node in found.graph.nodes if node.op is Op.OPAQUE] != []
+    assert found.forward.guessed

@@ -119,6 +119,27 @@ def test_a_hook_that_divides_by_the_spectral_norm() -> None:
     assert np.std(sampled) < 0.2 * np.mean(sampled)
 
 
+def test_a_vector_over_its_spectral_norm_ends_in_no_error() -> None:
+    model = nn.Sequential(nn.Linear(8, 8), nn.utils.spectral_norm(nn.LayerNorm(8)), nn.Linear(8, 2))
+    assert load(lambda: (model, torch.randn(2, 8)), root=Path()).nodes
+
+
+def test_a_weight_over_a_norm_of_its_own_is_no_spectral_norm() -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight_orig = nn.Parameter(torch.randn(64, 64))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return functional.linear(x, self.weight_orig / self.weight_orig.norm())
+
+    graph = load(lambda: (Own(), torch.randn(2, 64)), root=Path())
+    (layer,) = (node for node in graph.nodes if node.op is Op.LINEAR)
+    law = graph.parameters[layer.inputs[1]].distribution
+    assert law is not None
+    assert law.variance == pytest.approx(64.0**-2, rel=0.01)
+
+
 @pytest.mark.parametrize(
     ("size", "goal", "kind", "decades"),
     [

@@ -27,11 +27,18 @@ class StraightAdjoint:
         args: Sequence[Argument],
         outputs: Sequence[Signal | None],
         gradients: Sequence[Gradient | None],
-        context: BackwardContext,  # noqa: ARG002
+        context: BackwardContext,
     ) -> tuple[Sent, ...]:
         """Gradients of both."""
         value, through = args[0], args[1]
         y, g = outputs[0], gradients[0]
         if not isinstance(value, Signal) or not isinstance(through, Signal) or y is None or g is None:
             return (None, None)
-        return (g, None) if answers_itself(node, value) else (None, g)
+        if answers_itself(node, value):
+            return (g, None)
+        if y.source.index == through.source.index:
+            return (None, g)
+        square = g.mean_square
+        position, sample = (g.pair_position(y) / square, g.pair_sample(y) / square) if square > 0.0 else (0.0, 0.0)
+        back = context.fresh(square, rho_position=position, rho_sample=sample, profile=g.profile, assumed=g.assumed)
+        return (None, back)

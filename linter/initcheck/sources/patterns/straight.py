@@ -27,9 +27,18 @@ def match_straight(node: Node, net: Net) -> Node | None:
         if difference is None or net.source(difference.inputs[1]) != net.source(through):
             continue
         value = difference.inputs[0]
-        if net.shape(value) == shape == net.shape(through):
-            attributes = {"detached": net.is_detached(rest)}
+        fixed = net.is_parameter(value) or value in net.build.constants
+        if not fixed and net.shape(value) == shape == net.shape(through):
+            attributes = {"detached": net.is_detached(rest), "looked_up": _is_looked_up(value, net)}
             return replace(
                 node, op=Op.STRAIGHT, inputs=(value, through), attributes=attributes, kind="straight_through"
             )
     return None
+
+
+def _is_looked_up(value: str, net: Net) -> bool:
+    """Whether a value is rows of a table, such as a code book, in any layout."""
+    node = net.maker(value)
+    while node is not None and node.op in {Op.RESHAPE, Op.TRANSPOSE}:
+        node = net.maker(node.inputs[0])
+    return node is not None and node.op is Op.EMBEDDING

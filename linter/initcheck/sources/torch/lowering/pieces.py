@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 __all__ = ["HANDLERS", "Part", "Pieces", "put", "viewed"]
 
 
+_SAME_ORDER = frozenset({"_unsafe_view", "alias", "detach", "expand", "narrow", "slice", "view", "view_as"})
+"""Views that are all of what they are taken of, in its order, where they have its shape; a transpose is not."""
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """Which part of its base a view is.
@@ -77,7 +81,7 @@ def viewed(
         result: Shape of the view.
         arguments: Of the operator by name.
     """
-    if not source.known or shape == result:
+    if not source.known or (kind in _SAME_ORDER and shape == result):
         return source
     part = part_of(kind, shape, arguments)
     if part is None or source.axis is not None:

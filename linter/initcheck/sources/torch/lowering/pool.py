@@ -78,6 +78,8 @@ def _adaptive(function: str, axes: int) -> Handler:
         if before == after:
             build.emit(call, Op.IDENTITY, (x,), (call.output,))
             return
+        if 0 in (*before, *after):
+            raise NotUnderstoodError
         kernel = tuple(map(_typical, before, after))
         laid = tuple(goal * width for goal, width in zip(after, kernel, strict=True))
         if laid != before:

@@ -31,11 +31,12 @@ def normalised(call: Call, args: Any, results: tuple[Value, ...]) -> list[Known]
 
 
 def _is_hooked(args: Any) -> bool:
-    """Whether a weight is divided by one number computed from it and others: ``nn.utils.spectral_norm``, a hook."""
+    """Whether a weight is divided by an inner product of computed vectors: ``nn.utils.spectral_norm``, a hook."""
     weight, divisor = args[:2] if len(args) == 2 else (None, None)
     if not isinstance(weight, View) or not isinstance(divisor, View):
         return False
-    return weight.origin.endswith("_orig") and not weight.computed and divisor.computed and divisor.shape == ()
+    product = divisor.computed and divisor.origin.startswith("dot") and divisor.shape == ()
+    return product and weight.origin.endswith("_orig") and not weight.computed
 
 
 def _weight_norm(call: Call, args: Any) -> list[Known] | None:
@@ -58,7 +59,7 @@ def _spectral_norm(
 
     def load() -> torch.Tensor | None:
         tensor = weight.load()
-        return None if tensor is None else tensor / norm(tensor.float().flatten(1))
+        return None if tensor is None else tensor / norm(tensor.float().reshape(len(tensor), -1))
 
     value = results[0]
     return [root_view(weight.origin, value.shape or (), value.dtype, load, computed=True)]

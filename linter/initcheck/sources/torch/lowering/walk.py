@@ -182,7 +182,7 @@ class _Memory:
         base, dtype = part.base, results[0].dtype
         before = build.known[base]
         shape = build.shape(before)
-        if shape == build.shape(result):
+        if part.known and shape == build.shape(result):
             build.known[base] = result
             return
         bound = bind(call, (), {}, results)
