@@ -77,6 +77,25 @@ def test_declared_examples_parameters_and_class_attributes_stay_what_they_are() 
     assert {"example_input", "shown", "learned"} <= set(vars(built.module))
 
 
+def test_a_deferred_build_leaves_them_alone() -> None:
+    class Scaled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.factor = nn.Linear(4, 4), 2.0 * torch.ones(4)
+
+        def reset_parameters(self) -> None:
+            self.layer.reset_parameters()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.layer(x) * self.factor
+
+    graph = load(lambda: (Scaled(), torch.randn(2, 4)), root=Path())
+    assert graph.construction is not None
+    assert graph.construction.deferred is not None
+    assert graph.construction.deferred.differences == ()
+    assert build(Scaled, max_memory=1 << 30, root=Path()).parameters["factor"].is_attribute
+
+
 def test_a_forward_pass_may_put_something_else_in_its_place() -> None:
     class Reset(nn.Module):
         def __init__(self) -> None:

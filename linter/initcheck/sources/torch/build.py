@@ -146,9 +146,13 @@ def _call(
         module, inputs = _take_apart(recorder.watch(factory))
         if _is_lazy(module):
             _materialize(module, example if inputs is None else inputs)
-        register_attributes(module)
+        plain = register_attributes(module)
     inputs = _with_values(inputs, recorder)
-    return Built(module, inputs, recorded_tensors(module, recorder), on_meta and _all_meta(module))
+    tensors = {
+        name: replace(record, is_attribute=True) if name in plain else record
+        for name, record in recorded_tensors(module, recorder).items()
+    }
+    return Built(module, inputs, tensors, on_meta and _all_meta(module))
 
 
 def _with_values(inputs: Example, recorder: Recorder) -> Example:

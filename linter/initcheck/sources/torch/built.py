@@ -35,6 +35,7 @@ class RecordedTensor:
         tied_to: First name of the same tensor, empty for the first one itself.
         values: The elements in float64 where they are no draw and few (positions, masks, scales); None otherwise.
         is_buffer: Whether it is a buffer, not a parameter.
+        is_attribute: Whether it became a buffer only here: its module keeps it as a plain attribute.
         rows: Facts of its rows by its first axis, where its values were looked at.
         content: Key that copies of one draw share; empty where there is none.
     """
@@ -50,6 +51,7 @@ class RecordedTensor:
     tied_to: str = ""
     values: np.ndarray | None = field(default=None, compare=False)
     is_buffer: bool = False
+    is_attribute: bool = False
     rows: RowFacts | None = None
     content: str = ""
 

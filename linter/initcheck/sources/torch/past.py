@@ -109,6 +109,9 @@ def _differences(
     for name, record in built.parameters.items():
         if name not in read or record.tied_to or not (record.written or record.awaited):
             continue
+        # ``to_empty`` leaves plain attributes as they are.
+        if record.is_attribute:
+            continue
         found = deferred[name]
         # The trace does not tell by which of its names a tied parameter is read.
         forgotten = not any(deferred[alias].written for alias in names[name])
