@@ -55,9 +55,12 @@ def mehler_series(table: Table, slope_square: float | None) -> MehlerSeries:
     powers, rest = hermite_squares(table)
     total = float(powers.sum()) + rest
     missing = (slope_square or 0.0) - float(powers.dot(_ORDERS))
-    if slope_square is None or missing <= max(TERMS * rest, _NEGLIGIBLE * total):
+    if slope_square is None or missing <= 0.0 or (rest <= 0.0 and missing <= _NEGLIGIBLE * slope_square):
         powers[-1] += max(rest, 0.0)
         return MehlerSeries(powers, _ORDERS)
+    if missing <= TERMS * rest:
+        # No tail: as far as quadrature can tell, what is left is of the one order at which the slope is right.
+        return MehlerSeries(np.append(powers, rest), np.append(_ORDERS, missing / rest))
     upper, steepness = float(powers[_HALF:].sum()), float(powers[_HALF:].dot(_ORDERS[_HALF:]))
     # A part of the upper terms goes to the tail such that the tail's sum and its slope are those of n^(-5/2).
     denominator = upper - steepness / (3.0 * TERMS)
