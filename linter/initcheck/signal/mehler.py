@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from initcheck.signal.quadrature import TERMS, Table, hermite_squares
+from initcheck.signal.quadrature import NODES, TERMS, WEIGHTS, Table, hermite_squares
 
 __all__ = ["MehlerSeries", "mehler_series"]
 
@@ -27,6 +27,9 @@ _TAIL = TERMS * _OCTAVES * 3.0 / np.dot(_SHARES, _OCTAVES)
 """Orders of these terms: their mean is 3 TERMS, as of n^(-5/2) from TERMS on."""
 
 _NEGLIGIBLE = 1e-9
+_LITTLE = 0.005
+_FAR = np.where(np.abs(NODES) > 6.0, WEIGHTS, 0.0)
+"""Weights of the few nodes beyond six standard deviations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,14 @@ def mehler_series(table: Table, slope_square: float | None) -> MehlerSeries:
     if missing <= TERMS * rest:
         # No tail: as far as quadrature can tell, what is left is of the one order at which the slope is right.
         return MehlerSeries(np.append(powers, rest), np.append(_ORDERS, missing / rest))
+    if float(_FAR.dot(table * table)) > 0.5 * total:
+        # A kink so far out has its terms beyond the table, and none of those in it says how the others fall.
+        tail = min(rest, _LITTLE * total)
+        powers[-1] += rest - tail
+        left = slope_square - float(powers.dot(_ORDERS))
+        if tail <= 0.0 or left <= 0.0:
+            return MehlerSeries(powers, _ORDERS)
+        return MehlerSeries(np.append(powers, tail), np.append(_ORDERS, left / tail))
     upper, steepness = float(powers[_HALF:].sum()), float(powers[_HALF:].dot(_ORDERS[_HALF:]))
     # A part of the upper terms goes to the tail such that the tail's sum and its slope are those of n^(-5/2).
     denominator = upper - steepness / (3.0 * TERMS)
