@@ -139,6 +139,86 @@ def test_a_part_of_a_part_is_not_understood() -> None:
     assert found.forward.guessed
 
 
+class Written(nn.Module):
+    """A layer of unit gain, and what a function makes of its values in place."""
+
+    def __init__(self, function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        super().__init__()
+        self.layer, self.function = nn.Linear(12, 12, bias=False), function
+        nn.init.normal_(self.layer.weight, std=12**-0.5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.function(self.layer(x)) * 1.0
+
+
+def base_written(y: torch.Tensor) -> torch.Tensor:
+    view = y[:, :3]
+    y.mul_(10.0)
+    return view
+
+
+def part_written(y: torch.Tensor) -> torch.Tensor:
+    view = y[:, :3]
+    y[:, :3] *= 10.0
+    return view
+
+
+def through_a_chunk(y: torch.Tensor) -> torch.Tensor:
+    first, _, _ = y.chunk(3, -1)
+    first *= 10.0
+    return y[..., :4]
+
+
+def in_another_part(y: torch.Tensor) -> torch.Tensor:
+    y[:, :2] *= 5.0
+    y[:, 2:5] *= 10.0
+    return y[:, 3:5]
+
+
+@pytest.mark.parametrize("function", [base_written, part_written, through_a_chunk, in_another_part])
+def test_a_view_is_what_was_written_on_its_base(function: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    found = Analysis(load(lambda: (Written(function), torch.randn(4, 6, 12)), root=Path()))
+    output = found.forward.signals[found.graph.main_output]
+    assert output is not None
+    assert not found.forward.guessed
+    assert output.mean_square == pytest.approx(100.0, rel=0.01)
+
+
+def other_chunks(y: torch.Tensor) -> torch.Tensor:
+    first, second, third = y.unflatten(-1, (3, 4)).permute(2, 0, 1, 3).unbind(0)
+    first *= 10.0
+    return second + third
+
+
+def other_columns(y: torch.Tensor) -> torch.Tensor:
+    before, after = y[:, :3], y[:, 3:]
+    before *= 10.0
+    return after + after
+
+
+@pytest.mark.parametrize(("function", "expected"), [(other_chunks, 2.0), (other_columns, 4.0)])
+def test_a_view_beside_what_was_written_is_what_it_was(
+    function: Callable[[torch.Tensor], torch.Tensor], expected: float
+) -> None:
+    found = Analysis(load(lambda: (Written(function), torch.randn(4, 6, 12)), root=Path()))
+    output = found.forward.signals[found.graph.main_output]
+    assert output is not None
+    assert not output.assumed
+    assert output.mean_square == pytest.approx(expected, rel=0.01)
+
+
+@pytest.mark.parametrize("write", [lambda view: view[:, 0].mul_(10.0), lambda view: view.mT[:, :2].mul_(10.0)])
+def test_a_view_of_what_was_written_otherwise_is_not_known(write: Callable[[torch.Tensor], object]) -> None:
+    def function(y: torch.Tensor) -> torch.Tensor:
+        view = y[:, :3]
+        write(view)
+        return view
+
+    found = Analysis(load(lambda: (Written(function), torch.randn(4, 6, 12)), root=Path()))
+    output = found.forward.signals[found.graph.main_output]
+    assert output is None or output.assumed
+
+
 def test_a_part_of_a_transpose_is_not_understood() -> None:
     class Square(nn.Module):
         def __init__(self) -> None:

@@ -198,15 +198,16 @@ def _response(x: Signal, removed: Removed, divisor: float, *, centred: bool, ove
 
 
 def length_fluctuation(x: Signal, removed: Removed, share: float, *, centred: bool) -> float:
-    """E[1/(v + ε)] times E[v] + ε: the variance of n elements fluctuates by r = (κ - 1)/(n - 1), κ the kurtosis.
+    """E[1/(v + ε)] times E[v] + ε: the variance of n elements fluctuates by r = (κ - 1)/m, κ the kurtosis.
 
-    1/(1 - r), which is exact for normal elements (an inverse chi-squared variable).
+    1/(1 - r), which is exact for normal elements, whose sum of squares is chi-squared with m degrees of freedom: n, and
+    one fewer where their mean is taken out. Of so few elements that r is beyond one half, the half.
     """
     deviations = x.table - x.mean if centred else x.table
     square = expectation(deviations**2)
     power = square * square
     kurtosis = expectation(deviations**4) / power if 0.0 < power < math.inf else 1.0
-    relative = min((kurtosis - 1.0) / max(removed.group - 1.0, 1.0), 0.5)
+    relative = min((kurtosis - 1.0) / max(removed.group - (1.0 if centred else 0.0), 1.0), 0.5)
     return 1.0 + share * share * relative / (1.0 - relative)
 
 

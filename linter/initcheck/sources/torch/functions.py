@@ -25,16 +25,23 @@ def own_backwards() -> Iterator[None]:
 
     def apply(cls: type[torch.autograd.Function], *args: Any, **kwargs: Any) -> Any:
         result = super(inner, cls).apply(*args, **kwargs)
-        if cls.__module__.partition(".")[0] == "torch" or not isinstance(result, torch.Tensor):
+        if cls.__module__.partition(".")[0] == "torch":
             return result
-        through = next((arg for arg in args if _is_like(arg, result)), None)
-        return result if through is None else through + (result - through)
+        return tuple(_passed(args, part) for part in result) if isinstance(result, tuple) else _passed(args, result)
 
+    if "apply" in vars(inner):
+        yield
+        return
     setattr(inner, "apply", classmethod(apply))  # noqa: B010 - a method is added for a while
     try:
         yield
     finally:
         delattr(inner, "apply")
+
+
+def _passed(args: tuple[Any, ...], result: Any) -> Any:
+    through = next((arg for arg in args if _is_like(arg, result)), None) if isinstance(result, torch.Tensor) else None
+    return result if through is None else through + (result - through)
 
 
 def _is_like(argument: object, result: torch.Tensor) -> bool:

@@ -162,7 +162,7 @@ def _from_sample(sample: torch.Tensor, shape: tuple[int, ...], fans: tuple[int, 
 
 def _fixed_values(tensor: torch.Tensor, mark: object, recorder: Recorder) -> np.ndarray | None:
     """Elements of a small tensor that are no draw."""
-    if tensor.numel() > (COMPLEX_LIMIT if tensor.is_complex() else VALUES_LIMIT):
+    if tensor.layout is not torch.strided or tensor.numel() > (COMPLEX_LIMIT if tensor.is_complex() else VALUES_LIMIT):
         return None
     if isinstance(mark, Law) and mark.value is not None:
         return np.full(tuple(tensor.shape), mark.value, np.float64)

@@ -23,6 +23,8 @@ def _pool(op: Op, axes: int) -> Handler:
 
     def lower(call: Bound, build: Builder) -> None:
         shape, result = build.shape(call["self"]), call.result.shape or ()
+        if call.get("divisor_override") is not None:
+            raise NotUnderstoodError
         kernel = per_axis(call["kernel_size"], axes)
         strides = per_axis(call["stride"], axes) if call["stride"] else kernel
         dilations = per_axis(call.get("dilation", 1), axes)

@@ -26,7 +26,8 @@ def normalised(call: Call, args: Any, results: tuple[Value, ...]) -> list[Known]
     if name == "div" and call.module_type.endswith("parametrizations._SpectralNorm"):
         return _spectral_norm(args, results, _largest)
     if name == "div" and _is_hooked(args):
-        return _spectral_norm(args, results, _one_iteration)
+        turned = "ConvTranspose" in call.module_type
+        return _spectral_norm(args, results, lambda matrix: _one_iteration(matrix, turned=turned))
     return None
 
 
@@ -59,22 +60,29 @@ def _spectral_norm(
 
     def load() -> torch.Tensor | None:
         tensor = weight.load()
-        return None if tensor is None else tensor / norm(tensor.float().reshape(len(tensor), -1))
+        return None if tensor is None else tensor / norm(tensor.float())
 
     value = results[0]
     return [root_view(weight.origin, value.shape or (), value.dtype, load, computed=True)]
 
 
-def _largest(matrix: torch.Tensor) -> torch.Tensor:
+def _largest(weight: torch.Tensor) -> torch.Tensor:
     """What the power iteration has found that runs when a parametrised layer is made."""
-    norm: torch.Tensor = torch.linalg.matrix_norm(matrix, 2)
+    norm: torch.Tensor = torch.linalg.matrix_norm(weight.reshape(len(weight), -1), 2)
     return norm
 
 
-def _one_iteration(matrix: torch.Tensor) -> torch.Tensor:
+def _one_iteration(weight: torch.Tensor, *, turned: bool) -> torch.Tensor:
     """What the hook finds in its first forward pass: one step of the power iteration from a random vector u.
 
-    |W Wᵀ u| / |Wᵀ u|, as the root of the ratio of both mean squares.
+    |W Wᵀ u| / |Wᵀ u|, as the root of the ratio of both mean squares. A layer that was given more steps
+    (``n_power_iterations``) is closer to the largest singular value.
+
+    Args:
+        weight: The weight.
+        turned: Whether its rows lie along the second axis, as those of transposed convolutions do.
     """
+    rows = weight.transpose(0, 1) if turned else weight
+    matrix = rows.reshape(len(rows), -1)
     ratio: torch.Tensor = torch.linalg.matrix_norm(matrix @ matrix.T) / torch.linalg.matrix_norm(matrix)
     return ratio

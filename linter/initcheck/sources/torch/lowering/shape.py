@@ -10,6 +10,7 @@ import torch
 from initcheck.graph import Op, Value
 from initcheck.sources.torch.lowering.bound import Bound, NotUnderstoodError
 from initcheck.sources.torch.lowering.known import Activation, View
+from initcheck.sources.torch.lowering.pieces import take
 from initcheck.sources.torch.lowering.routing import real
 
 if TYPE_CHECKING:
@@ -128,6 +129,10 @@ def _part(
     x = build.activation(call, call.x)
     if build.values[x].shape == call.result.shape:
         build.emit(call, Op.IDENTITY, (x,), (call.output,))
+        return
+    size = (call.result.shape or ())[axes[0]] if not dropped else 1
+    if x in build.pieces and starts is not None and call.get("step") in {None, 1}:
+        take(call, build, x, (axes[0], starts[0], starts[0] + size), call.output, call.result)
         return
     build.emit(call, Op.SLICE, (x,), (call.output,), layer="slice", axes=axes, dropped=dropped, starts=starts)
 

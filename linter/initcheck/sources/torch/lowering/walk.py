@@ -14,9 +14,8 @@ from initcheck.sources.torch.lowering.builder import CONSTANT_LIMIT
 from initcheck.sources.torch.lowering.folding import SHAPE_ONLY, filled, fold, look_through
 from initcheck.sources.torch.lowering.gates import draw, emit_gated
 from initcheck.sources.torch.lowering.known import Activation, Gate, View
-from initcheck.sources.torch.lowering.pieces import Part, put, viewed
+from initcheck.sources.torch.lowering.memory import Memory
 from initcheck.sources.torch.lowering.table import find_handler
-from initcheck.sources.torch.schema import arguments_of, writes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,16 +56,15 @@ _WEIGHT_FIRST = frozenset({"_embedding_bag", "embedding", "embedding_bag"})
 
 def walk(trace: Trace, build: Builder) -> None:
     """Lower every call of a trace whose inputs, parameters and constants the builder knows."""
-    memory = _Memory(trace)
+    memory = Memory(trace)
     for call in trace.calls:
         _visit(call, trace, build, memory)
 
 
-def _visit(call: Call, trace: Trace, build: Builder, memory: _Memory) -> None:
+def _visit(call: Call, trace: Trace, build: Builder, memory: Memory) -> None:
+    results = tuple(trace.values[name] if name else Value(None, "") for name in call.outputs)
+    memory.refresh(call, build, results)
     args, kwargs = _resolved(call.args, build), _resolved(dict(call.kwargs), build)
-    results = tuple(trace.values[name] for name in call.outputs if name)
-    if len(results) != len(call.outputs):
-        results = tuple(trace.values[name] if name else Value(None, "") for name in call.outputs)
     found = _without_node(call, args, kwargs, results)
     if found is not None:
         build.known.update((output, known) for output, known in zip(call.outputs, found, strict=False) if output)
@@ -140,64 +138,3 @@ def _opaque(call: Bound, build: Builder) -> None:
             weight = weight or names[-1]
     outputs = [name for name in call.call.outputs if name]
     build.emit(call, Op.OPAQUE, names, outputs, weight=weight, layer=call.call.op, type=call.call.op)
-
-
-class _Memory:
-    """Which names share memory: views and the part of their base that they are."""
-
-    def __init__(self, trace: Trace) -> None:
-        self._shapes = trace.values
-        self._parts: dict[str, Part] = {}
-
-    def follow(self, call: Call, build: Builder, results: tuple[Value, ...]) -> None:
-        """After an operation in place, the names of what it wrote stand for the result."""
-        func = call.func
-        if func is None or not call.outputs:
-            return
-        first = call.args[0] if call.args else None
-        if func.is_view and isinstance(first, Ref):
-            self._view(call, first.name)
-        for position, argument in enumerate(arguments_of(func)):
-            written = call.args[position] if position < len(call.args) else call.kwargs.get(argument.name)
-            if not writes(argument) or not isinstance(written, Ref):
-                continue
-            result = build.known.get(call.outputs[0])
-            if result is None or isinstance(result, torch.Tensor):
-                continue
-            build.known[written.name] = result
-            part = self._parts.get(written.name)
-            if part is not None and isinstance(result, Activation):
-                self._write(call, build, part, result, results)
-
-    def _view(self, call: Call, source: str) -> None:
-        arguments = bind(call, call.args, call.kwargs, ()).arguments
-        before, shape = self._parts.get(source, Part(source)), self._shapes[source].shape or ()
-        kind = call.op.rpartition("::")[2]
-        for output in call.outputs:
-            if output:
-                self._parts[output] = viewed(kind, before, shape, self._shapes[output].shape or (), arguments)
-
-    def _write(self, call: Call, build: Builder, part: Part, result: Activation, results: tuple[Value, ...]) -> None:
-        """What a view was written through is changed in part."""
-        base, dtype = part.base, results[0].dtype
-        before = build.known[base]
-        shape = build.shape(before)
-        if part.known and shape == build.shape(result):
-            build.known[base] = result
-            return
-        bound = bind(call, (), {}, results)
-        try:
-            build.known[base] = put(bound, build, before, part, result, dtype)
-        except NotUnderstoodError:
-            self._forget(bound, build, base, result)
-
-    @staticmethod
-    def _forget(call: Bound, build: Builder, base: str, result: Activation) -> None:
-        """A base that was written in some other way is known no longer, but for its shape."""
-        before = build.known[base]
-        name = build.fresh(f"{base}:written")
-        inputs = [before.name] if isinstance(before, Activation) else []
-        value = Value(build.shape(before), call.result.dtype)
-        kind = call.call.op
-        build.emit(call, Op.OPAQUE, (*inputs, result.name), (name,), layer=kind, result=value, type=kind)
-        build.known[base] = Activation(name)
