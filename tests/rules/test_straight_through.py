@@ -18,6 +18,9 @@ from initcheck.testing import through_onnx
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from initcheck import Node
+    from initcheck.signal.signal import Signal
+
 WIDTH = 64
 
 
@@ -57,6 +60,27 @@ def thresholded(x: torch.Tensor) -> torch.Tensor:
     return (p > 0.5).float() - p.detach() + p
 
 
+def spelled_otherwise(x: torch.Tensor) -> torch.Tensor:
+    return torch.sign(x).detach() + x - x.detach()
+
+
+class Both(torch.autograd.Function):
+    """sign(x) and |x|; the gradient of both goes to x."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return x.sign(), x.abs()
+
+    @staticmethod
+    def backward(ctx: Any, g: torch.Tensor, h: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        return g + h
+
+
+def first_of_two(x: torch.Tensor) -> torch.Tensor:
+    result: torch.Tensor = Both.apply(x)[0]
+    return result
+
+
 class Net(nn.Module):
     """Layers of unit gain with a function after each but the last."""
 
@@ -77,7 +101,7 @@ def graph_of(function: Callable[[torch.Tensor], torch.Tensor]) -> Graph:
     return load(lambda: (Net(function), torch.randn(16, WIDTH)), root=Path())
 
 
-@pytest.mark.parametrize("function", [rounded, thresholded, Sign.apply, Swish.apply])
+@pytest.mark.parametrize("function", [rounded, thresholded, spelled_otherwise, first_of_two, Sign.apply, Swish.apply])
 def test_length_and_gradient_are_those_of_sampled_networks(function: Callable[[torch.Tensor], torch.Tensor]) -> None:
     lengths, gradients = [], []
     for seed in range(30):
@@ -100,7 +124,7 @@ def test_length_and_gradient_are_those_of_sampled_networks(function: Callable[[t
     assert np.log10(back.mean_square) == pytest.approx(np.log10(np.mean(gradients)), abs=0.08)
 
 
-@pytest.mark.parametrize("function", [rounded, thresholded, Sign.apply])
+@pytest.mark.parametrize("function", [rounded, thresholded, spelled_otherwise, first_of_two, Sign.apply])
 def test_nothing_is_lost(function: Callable[[torch.Tensor], torch.Tensor]) -> None:
     assert not [line for line in reported(graph_of(function)) if "INI101" in line]
 
@@ -118,6 +142,14 @@ def test_a_file_that_has_lost_the_detach_says_it_still() -> None:
     assert reported(through_onnx(b.graph(kept))) == []
 
 
+def estimator(analysis: Analysis) -> tuple[Node, Signal, Signal, Signal]:
+    """The one straight-through estimator: its node, value, what its gradient goes through, and result."""
+    (node,) = (node for node in analysis.graph.nodes if node.op is Op.STRAIGHT)
+    signals = [analysis.forward.signals[name] for name in (*node.inputs, *node.outputs)]
+    value, through, result = (signal for signal in signals if signal is not None)
+    return node, value, through, result
+
+
 def test_codes_answer_as_what_they_stand_for() -> None:
     class Quantised(nn.Module):
         def __init__(self) -> None:
@@ -131,13 +163,7 @@ def test_codes_answer_as_what_they_stand_for() -> None:
             return self.decoder(z + (codes - z).detach())
 
     analysis = Analysis(load(lambda: (Quantised(), torch.randn(2, 8, 64)), root=Path()))
-    (node,) = (node for node in analysis.graph.nodes if node.op is Op.STRAIGHT)
-    value, through, result = (
-        analysis.forward.signals[name] for name in (node.inputs[0], node.inputs[1], node.outputs[0])
-    )
-    assert value is not None
-    assert through is not None
-    assert result is not None
+    node, value, through, result = estimator(analysis)
     # Codes of variance 1 are drawn to what they stand for, of variance 1/3.
     assert value.mean_square == pytest.approx(1.0, rel=0.1)
     assert result.mean_square == pytest.approx(through.mean_square)
@@ -158,13 +184,7 @@ def test_a_value_that_answers_by_itself_keeps_its_length() -> None:
             return self.head(y + (1000.0 * self.teacher(x) - y).detach())
 
     analysis = Analysis(load(lambda: (Teacher(), torch.randn(8, 64)), root=Path()))
-    (node,) = (node for node in analysis.graph.nodes if node.op is Op.STRAIGHT)
-    value, through, result = (
-        analysis.forward.signals[name] for name in (node.inputs[0], node.inputs[1], node.outputs[0])
-    )
-    assert value is not None
-    assert through is not None
-    assert result is not None
+    node, value, through, result = estimator(analysis)
     assert result.mean_square == pytest.approx(value.mean_square)
     assert result.gain == pytest.approx(through.gain)
     gradients = analysis.backward.gradients

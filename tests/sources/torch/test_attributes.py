@@ -24,6 +24,7 @@ class Table(nn.Module):
             "features": torch.randn(16, 16),
             "order": torch.arange(16).flip(0),
             "mask": torch.tril(torch.ones(8, 8)) == 0.0,
+            "edges": torch.eye(16).to_sparse(),
         }[use]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -32,6 +33,8 @@ class Table(nn.Module):
             y = y * self.table[: x.shape[1]]
         elif self.use == "features":
             y = y @ self.table
+        elif self.use == "edges":
+            y = torch.sparse.mm(self.table, y.flatten(0, 1)[:16])
         elif self.use == "order":
             y = y[..., self.table]
         else:
@@ -41,7 +44,7 @@ class Table(nn.Module):
         return self.head(y)
 
 
-@pytest.mark.parametrize("use", ["factor", "features", "order", "mask"])
+@pytest.mark.parametrize("use", ["factor", "features", "order", "mask", "edges"])
 def test_what_a_plain_tensor_does_is_understood(use: str) -> None:
     analysis = Analysis(load(lambda: (Table(use), torch.randn(4, 8, 16)), root=Path()))
     assert not analysis.forward.guessed

@@ -37,14 +37,15 @@ class Reader(nn.Module):
         return self.head(y)
 
 
+@pytest.mark.parametrize("lengths", [[9, 9, 9], [5, 9, 7]])
 @pytest.mark.parametrize("batch_first", [True, False])
-def test_a_packed_sequence_is_judged_as_the_padded_one(batch_first: bool) -> None:
+def test_a_packed_sequence_is_judged_as_the_padded_one(batch_first: bool, lengths: list[int]) -> None:
     one, other = (
         Analysis(
             load(
                 lambda packed=packed: (
                     Reader(packed=packed, batch_first=batch_first),
-                    (torch.randn(3, 9, 16), torch.tensor([9, 9, 9])),
+                    (torch.randn(3, 9, 16), torch.tensor(lengths)),
                 ),
                 root=Path(),
             )

@@ -53,6 +53,7 @@ WHOLE: dict[Callable[..., Any], Any] = {
     torch.lstm_cell: _ATEN.lstm_cell.default,
     torch.rnn_relu_cell: _ATEN.rnn_relu_cell.default,
     torch.rnn_tanh_cell: _ATEN.rnn_tanh_cell.default,
+    torch._VF._pad_packed_sequence: _ATEN._pad_packed_sequence.default,  # noqa: SLF001 - it has no other name
 }
 """Functions recorded as one call, and the operator whose schema their arguments follow."""
 

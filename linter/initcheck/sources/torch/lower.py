@@ -12,7 +12,7 @@ from torch._subclasses.fake_tensor import FakeTensor
 from initcheck.graph import Graph
 from initcheck.sources.patterns import rewrite
 from initcheck.sources.prune import prune
-from initcheck.sources.torch.lowering.builder import Builder
+from initcheck.sources.torch.lowering.builder import CONSTANT_LIMIT, Builder
 from initcheck.sources.torch.lowering.known import Activation, root_view
 from initcheck.sources.torch.lowering.sampling import elements
 from initcheck.sources.torch.lowering.walk import walk
@@ -62,7 +62,11 @@ def _define(trace: Trace, built: Built, builder: Builder, tensors: Mapping[str, 
     for name, tensor in trace.constants.items():
         # Without values there is nothing to fold: it is an input that nobody described.
         empty = tensor.is_meta or isinstance(tensor, FakeTensor)
-        builder.known[name] = builder.define(name, trace.values[name]) if empty else tensor.detach().cpu()
+        # A sparse one (the edges of a graph) that does not fit as a matrix is as good as one without values.
+        if empty or (tensor.layout is not torch.strided and tensor.numel() * 4 > CONSTANT_LIMIT):
+            builder.known[name] = builder.define(name, trace.values[name])
+        else:
+            builder.known[name] = tensor.detach().cpu().to_dense()
     for name, owner in trace.parameters.items():
         record = built.parameters.get(owner)
         known = _owned(record, built, tensors.get(owner)) if record is not None else None

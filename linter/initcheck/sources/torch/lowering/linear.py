@@ -242,6 +242,7 @@ def _grouped(call: Bound, build: Builder) -> None:
 
 
 HANDLERS = {
+    "_sparse_mm": _matmul,
     "_grouped_mm": _grouped,
     "grouped_mm_fallback": _grouped,
     "addmm": _addmm,
