@@ -242,7 +242,7 @@ class _Fold:
 
 
 def _ran_away(signal: Signal | None) -> bool:
-    """Whether the length of a value has left the range of float32."""
+    """Whether the mean square of a value has left the range of float32."""
     return signal is not None and not signal.mean_square < _LARGEST
 
 

@@ -15,11 +15,11 @@ from initcheck.signal.fluctuation import (
     alignment,
     averaging,
     combined,
-    group_noise,
     pattern,
     powers_of,
     response,
 )
+from initcheck.signal.joined_fluctuation import group_noise
 from initcheck.signal.record import replace
 
 if TYPE_CHECKING:

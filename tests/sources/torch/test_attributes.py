@@ -116,3 +116,20 @@ def test_a_forward_pass_may_put_something_else_in_its_place() -> None:
     graph = load(lambda: (Reset(), torch.randn(2, 4)), root=Path())
     assert [node.path for node in graph.nodes if node.op is Op.LINEAR] == ["layer"]
     assert nn.Module.__setattr__ is setter
+
+
+@pytest.mark.parametrize("use", ["dictionary", "module"])
+def test_a_forward_pass_that_does_not_stand_a_buffer_meets_the_attribute(use: str) -> None:
+    class Particular(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.table = nn.Linear(4, 4), torch.ones(4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if use == "dictionary":
+                return self.layer(x) * self.__dict__["table"]
+            self.table = nn.ReLU()
+            return self.table(self.layer(x))
+
+    graph = load(lambda: (Particular(), torch.randn(2, 4)), root=Path())
+    assert [node.path for node in graph.nodes if node.op is Op.LINEAR] == ["layer"]

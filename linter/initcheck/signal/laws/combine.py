@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from initcheck.graph import Axis, Node
-from initcheck.signal.fluctuation import Noise, combined, sum_noise
+from initcheck.signal.fluctuation import Noise, combined
 from initcheck.signal.functions import apply
+from initcheck.signal.joined_fluctuation import sum_noise
 from initcheck.signal.law import Argument, Context, Moments
 from initcheck.signal.marginal import sum_marginal
 from initcheck.signal.operands import (

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from initcheck.graph import Axis, Node
-from initcheck.signal.fluctuation import Noise, coherence_of, combined
+from initcheck.signal.fluctuation import Noise, combined
+from initcheck.signal.joined_fluctuation import coherence_of
 from initcheck.signal.law import Argument, Context, Moments, moments_of
 from initcheck.signal.laws.convolution import window_sums
 from initcheck.signal.marginal import has_one_sign, one_signed_marginal, quantile_marginal, shape_of, thinned_marginal

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from initcheck.graph import Axis, Node
-from initcheck.signal.fluctuation import combined, square_product_variance
+from initcheck.signal.fluctuation import combined
 from initcheck.signal.functions import apply
+from initcheck.signal.joined_fluctuation import square_product_variance
 from initcheck.signal.law import Argument, Context, Moments
 from initcheck.signal.marginal import (
     Marginal,

@@ -10,7 +10,8 @@ import numpy as np
 
 from initcheck.graph import Axis, Constant, Node, Op, Parameter
 from initcheck.signal.axes import reshape_axes
-from initcheck.signal.fluctuation import coherence_of, combined
+from initcheck.signal.fluctuation import combined
+from initcheck.signal.joined_fluctuation import coherence_of
 from initcheck.signal.law import Argument, Context, Moments
 from initcheck.signal.marginal import Marginal, mixture_marginal, shape_of
 from initcheck.signal.operands import Factor, aligned, factor_profile, factors, join, operand

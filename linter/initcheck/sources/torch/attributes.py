@@ -10,9 +10,9 @@ import torch
 from initcheck.sources.torch.inputs import DECLARED
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
-__all__ = ["reassignable", "register_attributes"]
+__all__ = ["reassignable", "register_attributes", "release_attributes"]
 
 
 def register_attributes(module: torch.nn.Module) -> frozenset[str]:
@@ -38,6 +38,16 @@ def register_attributes(module: torch.nn.Module) -> frozenset[str]:
                 child.register_buffer(name, value, persistent=False)
                 names.add(f"{path}.{name}" if path else name)
     return frozenset(names)
+
+
+def release_attributes(module: torch.nn.Module, names: Iterable[str]) -> None:
+    """Make plain attributes again of what was registered: a forward pass may look for them in its own dictionary."""
+    for name in names:
+        path, _, last = name.rpartition(".")
+        owner = module.get_submodule(path)
+        tensor = getattr(owner, last)
+        delattr(owner, last)
+        setattr(owner, last, tensor)
 
 
 @contextmanager

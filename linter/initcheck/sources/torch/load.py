@@ -6,7 +6,9 @@ import inspect
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from initcheck.errors import ModelLoadError
 from initcheck.graph import Graph, Location
+from initcheck.sources.torch.attributes import release_attributes
 from initcheck.sources.torch.build import build
 from initcheck.sources.torch.choose import choose_example, real_tensors, trace_example
 from initcheck.sources.torch.locate import Locator, shown_path
@@ -19,7 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    import torch
+
     from initcheck.sources.torch.built import Built
+    from initcheck.sources.torch.calls import Trace
     from initcheck.sources.torch.inputs import Example, InputShape
 
 __all__ = ["Loaded", "graph_of", "graph_of_trace", "load", "load_model"]
@@ -104,16 +109,31 @@ def graph_of(
 
 def _trace(built: Built, root: Path, shapes: Mapping[str, InputShape] | None, factory: Location | None) -> Loaded:
     module = unwrap(built.module).train()
-    real = real_tensors(module, built)
-    # A forward pass may toss coins (layer drop, stochastic depth), which decide what there is to trace.
-    with seeded():
-        example = choose_example(module, built, shapes, real)
-        trace, reasons = trace_example(module, example, real)
+    try:
+        example, trace, reasons = _pass(module, built, shapes)
+    except ModelLoadError:
+        plain = [name for name, record in built.parameters.items() if record.is_attribute]
+        if not plain:
+            raise
+        # It may look for them in its own dictionary, or put a module in their place.
+        release_attributes(module, plain)
+        example, trace, reasons = _pass(module, built, shapes)
     locator = Locator(module, root, factory)
     graph = graph_of_trace(trace, module, built, example.describe(), locator, reasons)
     construction, note = construction_of(module, built, names_read(trace, built), locator, root)
     graph = replace(graph, construction=construction, notes=(*graph.notes, note) if note else graph.notes)
     return Loaded(graph, built, example, tuple(trace.inputs))
+
+
+def _pass(
+    module: torch.nn.Module, built: Built, shapes: Mapping[str, InputShape] | None
+) -> tuple[Example, Trace, tuple[str, ...]]:
+    real = real_tensors(module, built)
+    # A forward pass may toss coins (layer drop, stochastic depth), which decide what there is to trace.
+    with seeded():
+        example = choose_example(module, built, shapes, real)
+        trace, reasons = trace_example(module, example, real)
+    return example, trace, reasons
 
 
 def _line_of(factory: Callable[[], object], root: Path) -> Location | None:
